@@ -1,0 +1,3 @@
+//! The pure half of the SeiNode operator.
+
+pub mod api;
