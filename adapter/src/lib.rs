@@ -1,1 +1,20 @@
-//! Skeleton.
+//! The Kubernetes adapter of the SeiNode operator. It has no opinions: it fetches what the core looks at, stores what the
+//! core decided, does what the core asked.
+
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod controller;
+pub mod error;
+pub mod events;
+mod ledger;
+pub mod live;
+mod observe;
+mod perform;
+pub mod ports;
+pub mod reconcile;
+pub mod run;
+pub mod server;
+pub mod settings;
+pub mod sidecar;
+pub mod telemetry;

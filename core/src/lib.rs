@@ -1,3 +1,38 @@
-//! The pure half of the SeiNode operator.
+//! The pure half of the SeiNode operator: (node spec, status, plan) in, (next plan, status patch, effects) out.
+//!
+//! Answers: what to do about one node now ([`decide()`]). Refuses to know: clocks, chance, networks, files, threads, async,
+//! environment; `clippy.toml` bans them and a test asserts that no crate that brings them is among the dependencies.
+//! The laws it upholds are listed in `docs/architecture.md`.
 
 pub mod api;
+mod decide;
+pub mod decision;
+mod deletion;
+mod differ;
+mod draft;
+pub mod effect;
+pub mod explain;
+mod gate;
+pub mod ident;
+mod notice;
+mod owner;
+pub mod patch;
+mod peers;
+pub mod plan;
+pub mod platform;
+mod pod;
+pub mod quantity;
+pub mod render;
+mod retry;
+mod scale;
+mod steady;
+mod task;
+pub mod world;
+
+pub use decide::decide;
+pub use decision::Decision;
+pub use gate::witnesses::needs_registry;
+pub use peers::selects as selects_peer;
+pub use scale::PAUSED_GENERATION;
+pub use steady::HEALTH_POLL;
+pub use world::World;

@@ -1,1 +1,10 @@
 //! Skeleton.
+
+pub mod api;
+mod apply;
+pub mod error;
+mod patch;
+pub mod kubelet;
+pub mod sidecar;
+pub mod store;
+mod watch;

@@ -4,7 +4,10 @@
 //! Wire types are lenient: unknown enum values, unknown task types and newer fields inside status, plan, tasks and
 //! conditions are kept as they came (law 16).
 
+pub mod admission;
 pub mod condition;
+pub mod crd;
+pub mod mode;
 pub mod node;
 pub mod status;
 mod wire;

@@ -10,16 +10,47 @@ use super::status::SeiNodeStatus;
 
 /// One Sei node as the API server stores it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "Raw")]
 pub struct SeiNode {
     /// Name, namespace, uid, versions, finalizers.
-    #[serde(default)]
     pub metadata: ObjectMeta,
     /// What the user wants.
-    #[serde(default)]
     pub spec: SeiNodeSpec,
-    /// What the operator has recorded; absent on a fresh object.
-    #[serde(default, deserialize_with = "null_as_default")]
+    /// What the operator has recorded; empty on a fresh object.
     pub status: SeiNodeStatus,
+    /// Why spec or status can't be read, if they can't: then they are empty here, and nothing may be decided on them.
+    /// One such object must not blind the operator to all others.
+    pub unreadable: Option<String>,
+}
+
+/// What is read first; spec and status each on their own.
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: serde_json::Value,
+    #[serde(default)]
+    status: serde_json::Value,
+}
+
+impl From<Raw> for SeiNode {
+    fn from(raw: Raw) -> Self {
+        let mut unreadable = None;
+        let spec = part(raw.spec, "spec", &mut unreadable);
+        let status = part(raw.status, "status", &mut unreadable);
+        Self { metadata: raw.metadata, spec, status, unreadable }
+    }
+}
+
+fn part<T: Default + serde::de::DeserializeOwned>(value: serde_json::Value, name: &str, unreadable: &mut Option<String>) -> T {
+    if value.is_null() {
+        return T::default();
+    }
+    serde_json::from_value(value).unwrap_or_else(|error| {
+        unreadable.get_or_insert(format!("{name} can't be read: {error}"));
+        T::default()
+    })
 }
 
 impl Serialize for SeiNode {
@@ -94,14 +125,6 @@ impl SeiNode {
     pub fn is_deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What the user wants of one node.

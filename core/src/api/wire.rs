@@ -2,6 +2,7 @@
 
 use k8s_openapi::jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Declares an enum that is text on the wire and keeps values it does not know.
 macro_rules! open_enum {
@@ -53,25 +54,27 @@ macro_rules! open_enum {
 pub(crate) use open_enum;
 
 /// A point in time as stored: RFC 3339 text, kept verbatim, read on demand.
+///
+/// Any JSON is kept: an API server lets a list pass where the schema has text with a format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Stamp(String);
+pub struct Stamp(Value);
 
 impl Stamp {
     /// The stamp of a moment, in whole seconds and UTC, as the API server stores conditions.
     pub fn of(at: Timestamp) -> Self {
         let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
-        Self(DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&whole))
+        Self(Value::String(DateTimePrinter::new().precision(Some(0)).timestamp_to_string(&whole)))
     }
 
     /// The moment, or `None` if the text is no time (garbage in status is held, never fatal).
     pub fn at(&self) -> Option<Timestamp> {
-        self.0.parse().ok()
+        self.as_str().parse().ok()
     }
 
-    /// The text as stored.
+    /// The text as stored; empty if it is no text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str().unwrap_or_default()
     }
 }
 

@@ -1,0 +1,204 @@
+//! From a request to what it does to the store.
+//!
+//! Answers: the verbs. Refuses to know: HTTP, and troubles. Upholds: each verb is one locked call of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+use super::{PatchType, Request, Verb, discovery};
+use crate::error::{FieldError, StoreError};
+use crate::patch::Patch;
+use crate::store::{DeleteOptions, Deleted, Draft, Key, Kind, Part, Propagation, Selection, State, Store, Write};
+use crate::watch::{Start, Watch, Wish};
+
+/// Does what is asked.
+pub(super) fn run(store: &Store, request: &Request) -> Result<Answer, StoreError> {
+    match request.verb {
+        Verb::Discover => discover(request),
+        Verb::Get => Ok(Answer::json(200, store.lock().stored(&key(request))?)),
+        Verb::List => list(store, request),
+        Verb::Watch => watch(store, request),
+        Verb::Create | Verb::Delete | Verb::DeleteCollection | Verb::Patch(_) | Verb::Update => {
+            let work = |state: &mut State, who: &Write<'_>| write(state, request, who);
+            if request.is_dry_run {
+                store.rehearse(&request.manager, work)
+            } else {
+                store.write_as(&request.manager, work)
+            }
+        }
+    }
+}
+
+fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
+    let Request { kind, namespace, body, .. } = request;
+    let (key, part) = (key(request), part(request));
+    match request.verb {
+        Verb::Create => {
+            let draft = Draft { kind: *kind, namespace, object: body.clone() };
+            state.create(draft, who).map(|object| Answer::json(201, &object))
+        }
+        Verb::Update => state.replace(&key, part, body.clone(), who).map(|object| Answer::json(200, &object)),
+        Verb::Patch(PatchType::Apply) => {
+            let done = state.apply(&key, part, body, request.is_forced, who)?;
+            Ok(Answer::json(if done.is_new { 201 } else { 200 }, &done.object))
+        }
+        Verb::Patch(PatchType::Merge) => {
+            if !body.is_object() {
+                let why = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+                return Err(StoreError::bad_request(format!("error decoding patch: {why}")));
+            }
+            state.patch(&key, part, &Patch::Merge(body.clone()), who).map(|object| Answer::json(200, &object))
+        }
+        Verb::Patch(PatchType::Json) => {
+            let operations = body.as_array().ok_or_else(|| StoreError::bad_request("Invalid JSON Patch"))?;
+            state.patch(&key, part, &Patch::Json(operations.clone()), who).map(|object| Answer::json(200, &object))
+        }
+        Verb::Delete => {
+            let deleted = state.delete(&key, &delete_options(request)?, who)?;
+            Ok(Answer::json(200, &deletion(&key, &deleted)))
+        }
+        Verb::DeleteCollection => delete_collection(state, request, who),
+        Verb::Discover | Verb::Get | Verb::List | Verb::Watch => Err(StoreError::method_not_allowed()),
+    }
+}
+
+fn discover(request: &Request) -> Result<Answer, StoreError> {
+    let path = request.line.split_once(' ').map_or("", |(_, path)| path);
+    discovery::answer(path).map(|found| Answer::json(200, &found)).ok_or_else(StoreError::no_such_resource)
+}
+
+fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
+    let selection = selection(request)?;
+    let state = store.lock();
+    let asked: u64 = request.query.number("resourceVersion").unwrap_or(0);
+    if asked > state.version() {
+        return Err(StoreError::version_ahead(asked, state.version()));
+    }
+    let found = state.of_kind(request.kind, within(request));
+    let items = found.filter(|object| selection.includes(object)).map(|object| item(request.kind, object));
+    Ok(Answer::json(200, &list_of(request.kind, state.version(), items.collect())))
+}
+
+fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {
+    let Request { kind, query, .. } = request;
+    let version = query.text("resourceVersion");
+    let start = match (query.text("sendInitialEvents"), version) {
+        ("", "" | "0") => Start::Everything,
+        ("false", "" | "0") => Start::Now,
+        ("true", _) => {
+            check_initial_events(request)?;
+            Start::Announced
+        }
+        (_, text) => Start::After(text.parse().map_err(|_| bad_version(text))?),
+    };
+    let timeout: Option<u64> = query.number("timeoutSeconds");
+    let wish = Wish {
+        kind: *kind,
+        namespace: within(request).map(str::to_owned),
+        selection: selection(request)?,
+        start,
+        wants_bookmarks: query.is_set("allowWatchBookmarks"),
+        deadline: timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+    };
+    Ok(Answer::Stream(Box::new(Watch::start(store, wish))))
+}
+
+fn check_initial_events(request: &Request) -> Result<(), StoreError> {
+    if request.query.text("resourceVersionMatch") == "NotOlderThan" && request.query.is_set("allowWatchBookmarks") {
+        return Ok(());
+    }
+    let message = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires \
+                   setting resourceVersionMatch to NotOlderThan";
+    Err(StoreError::plain(422, "Invalid", message))
+}
+
+fn bad_version(text: &str) -> StoreError {
+    let error = FieldError::invalid("resourceVersion", &json!(text), "strconv.ParseUint: parsing: invalid syntax");
+    StoreError::bad_request(format!("{}: {}", error.field, error.message))
+}
+
+fn delete_collection(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
+    let (selection, options) = (selection(request)?, delete_options(request)?);
+    let found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
+    let mut items = Vec::new();
+    for object in found.iter().filter(|object| selection.includes(object)) {
+        let (Deleted::Gone(object) | Deleted::Marked(object)) =
+            state.delete(&Key::of(request.kind, object), &options, who)?;
+        items.push(item(request.kind, &object));
+    }
+    Ok(Answer::json(200, &list_of(request.kind, state.version(), items)))
+}
+
+fn deletion(key: &Key, deleted: &Deleted) -> Value {
+    let object = match deleted {
+        Deleted::Gone(object) if !key.kind.answers_deleted_object() => object,
+        Deleted::Gone(object) | Deleted::Marked(object) => return Value::clone(object),
+    };
+    let mut details = json!({ "name": *key.name, "kind": key.kind.plural(), "uid": object["metadata"]["uid"] });
+    if !key.kind.group().is_empty() {
+        details["group"] = json!(key.kind.group());
+    }
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+}
+
+fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
+    let Request { body, query, .. } = request;
+    let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+    let policy = body["propagationPolicy"].as_str().unwrap_or_else(|| query.text("propagationPolicy"));
+    let propagation = match (policy, body["orphanDependents"].as_bool()) {
+        ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),
+        ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
+        ("Foreground", _) => Some(Propagation::Foreground),
+        ("", None) => None,
+        (other, _) => {
+            let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}");
+            return Err(StoreError::plain(422, "Invalid", message));
+        }
+    };
+    Ok(DeleteOptions {
+        grace_period_seconds: body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds")),
+        propagation,
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+    })
+}
+
+fn list_of(kind: Kind, version: u64, items: Vec<Value>) -> Value {
+    json!({
+        "kind": format!("{}List", kind.name()),
+        "apiVersion": kind.api_version(),
+        "metadata": { "resourceVersion": version.to_string() },
+        "items": items,
+    })
+}
+
+/// Lists of built-in kinds leave the type out of their items.
+fn item(kind: Kind, object: &Value) -> Value {
+    match object {
+        Value::Object(map) if !kind.is_custom() => {
+            let is_kept = |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
+            Value::Object(map.iter().filter(is_kept).map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>())
+        }
+        other => other.clone(),
+    }
+}
+
+fn selection(request: &Request) -> Result<Selection, StoreError> {
+    Selection::parse(request.kind, request.query.text("labelSelector"), request.query.text("fieldSelector"))
+}
+
+fn within(request: &Request) -> Option<&str> {
+    Some(request.namespace.as_str()).filter(|namespace| !namespace.is_empty())
+}
+
+fn key(request: &Request) -> Key {
+    Key::new(request.kind, &request.namespace, &request.name)
+}
+
+fn part(request: &Request) -> Part {
+    if request.subresource == "status" { Part::Status } else { Part::Main }
+}

@@ -1,0 +1,163 @@
+//! One shared, pruned cache per kind, with our own writes laid over it.
+//!
+//! The watch that fills a cache is always a little late. What we have written since is known from the answers, so it is
+//! laid over until the watch has caught up; what may or may not have been written is not told at all (law 7).
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::Resource;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use seinode_core::world::{Blind, Seen};
+
+/// What is known of an object beyond the watch.
+enum Recent<K> {
+    /// Our own write was answered with this object.
+    Newer(Arc<K>),
+    /// Our own write removed it, at this version or before.
+    Gone,
+    /// A write may or may not have happened.
+    Doubtful,
+}
+
+/// A cache of one kind.
+pub struct Cache<K: Resource + 'static>
+where
+    K::DynamicType: Eq + Hash,
+{
+    store: Store<K>,
+    recent: Mutex<HashMap<(String, String), Recent<K>>>,
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+{
+    /// A cache over what a reflector fills.
+    pub fn over(store: Store<K>) -> Self {
+        Self { store, recent: Mutex::new(HashMap::new()) }
+    }
+
+    /// The reflector's side of it.
+    pub fn store(&self) -> &Store<K> {
+        &self.store
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<(String, String), Recent<K>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest that is known of an object.
+    pub fn seen(&self, namespace: &str, name: &str) -> Seen<Arc<K>> {
+        let cached = self.store.get(&ObjectRef::new(name).within(namespace));
+        let mut recent = self.recent();
+        let key = (namespace.to_owned(), name.to_owned());
+        match recent.get(&key) {
+            None => cached.map_or(Seen::Absent, Seen::Present),
+            Some(Recent::Doubtful) => Seen::Unknown(Blind::NotSynced),
+            Some(Recent::Gone) => Seen::Absent,
+            Some(Recent::Newer(ours)) => {
+                let behind = cached.as_ref().is_none_or(|c| version(c.as_ref()) < version(ours.as_ref()));
+                if behind {
+                    return Seen::Present(Arc::clone(ours));
+                }
+                recent.remove(&key);
+                cached.map_or(Seen::Absent, Seen::Present)
+            }
+        }
+    }
+
+    /// Every object that the watch has shown.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
+    /// The API server answered with this object: it is at least this new.
+    pub fn learn(&self, object: K) -> Arc<K> {
+        let key = key_of(&object);
+        let object = Arc::new(object);
+        let mut recent = self.recent();
+        let newer = match recent.get(&key) {
+            Some(Recent::Newer(known)) => version(known.as_ref()) <= version(object.as_ref()),
+            Some(Recent::Gone | Recent::Doubtful) | None => true,
+        };
+        if newer {
+            recent.insert(key, Recent::Newer(Arc::clone(&object)));
+        }
+        object
+    }
+
+    /// A live read found nothing, or our own write has removed it.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        if self.store.get(&ObjectRef::new(name).within(namespace)).is_some() {
+            self.recent().insert(key, Recent::Gone);
+        } else {
+            self.recent().remove(&key);
+        }
+    }
+
+    /// A live read found an object that the watch does not show by its selector: nothing is laid over.
+    pub fn clear(&self, namespace: &str, name: &str) {
+        self.recent().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// A write may or may not have happened: nothing is told of the object until it is read live.
+    pub fn doubt(&self, namespace: &str, name: &str) {
+        self.recent().insert((namespace.to_owned(), name.to_owned()), Recent::Doubtful);
+    }
+
+    /// The watch has moved on: what is laid over is dropped where the watch has caught up.
+    pub fn watched(&self, event: &Event<K>) {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                let mut recent = self.recent();
+                let key = key_of(object);
+                let caught_up = match recent.get(&key) {
+                    Some(Recent::Newer(ours)) => version(object) >= version(ours.as_ref()),
+                    // Something is there again, or has changed since it was gone.
+                    Some(Recent::Gone) => object.meta().deletion_timestamp.is_none(),
+                    Some(Recent::Doubtful) | None => false,
+                };
+                if caught_up {
+                    recent.remove(&key);
+                }
+            }
+            Event::Delete(object) => {
+                let mut recent = self.recent();
+                let key = key_of(object);
+                let caught_up = match recent.get(&key) {
+                    Some(Recent::Newer(ours)) => version(object) >= version(ours.as_ref()),
+                    Some(Recent::Gone) => true,
+                    Some(Recent::Doubtful) | None => false,
+                };
+                if caught_up {
+                    recent.remove(&key);
+                }
+            }
+            // A new list has begun: it is at least as new as anything that was answered before it was asked for; what
+            // it does not show is read live once more.
+            Event::Init | Event::InitDone => {
+                for entry in self.recent().values_mut() {
+                    if matches!(entry, Recent::Newer(_)) && matches!(event, Event::InitDone) {
+                        *entry = Recent::Doubtful;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn key_of<K: Resource<DynamicType = ()>>(object: &K) -> (String, String) {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// The version of an object as a number; Kubernetes versions of one resource are comparable since 1.35. Text that is no
+/// number counts as oldest, so that our own answers win.
+pub fn version<K: Resource>(object: &K) -> u128 {
+    object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
+}

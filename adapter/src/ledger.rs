@@ -1,0 +1,42 @@
+//! Guarded status writes. A conflict is told, an ambiguous answer is never taken for success.
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use seinode_core::api::{FIELD_MANAGER, SeiNode};
+use seinode_core::decision::StatusWrite;
+use seinode_core::effect::Fault;
+
+use crate::error::PortError;
+use crate::live::Live;
+use crate::perform::{fault, limited};
+use crate::ports::Stored;
+
+/// Stores a status.
+pub(crate) async fn store(live: &Live, write: &StatusWrite) -> Result<Stored, PortError> {
+    let key = &write.key;
+    let api: Api<SeiNode> = Api::namespaced(live.client.clone(), &key.namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let body = write.body();
+    let answer = limited(async { api.patch_status(&key.name, &params, &Patch::Merge(&body)).await }).await;
+    match answer {
+        Ok(node) => {
+            live.metrics.status_write();
+            let node = live.caches.nodes.learn(node);
+            Ok(Stored::At(Box::new(SeiNode::clone(&node))))
+        }
+        Err(error) => {
+            live.caches.nodes.doubt(&key.namespace, &key.name);
+            match fault(&error) {
+                Fault::Conflict(_) => {
+                    live.metrics.conflict();
+                    Ok(Stored::Conflict)
+                }
+                Fault::Ambiguous(text) => Ok(Stored::Ambiguous(text)),
+                // The node is gone, or the write is refused: the next look tells which.
+                Fault::Terminal(_) | Fault::Transient(_) => {
+                    Err(PortError::Api { what: "status write", node: key.clone(), source: Box::new(error) })
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether a live child object still says what we render.
+//!
+//! Answers: which rendered field has another value. Refuses to know: fields that we don't render (server defaults,
+//! other managers). `replicas` and `suspend` have their own rule, texts of shell scripts are left as they are until
+//! something else changes (takeover), quantities compare by value.
+
+use serde_json::{Map, Value};
+
+use crate::quantity::Quantity;
+
+/// Path of the first rendered field that the live object has otherwise; `None` if nothing differs.
+pub(crate) fn first_difference(rendered: &Value, live: &Value) -> Option<String> {
+    let member = |value: &Value, key: &str| value.get(key).cloned().unwrap_or(Value::Null);
+    for key in ["labels", "annotations", "ownerReferences"] {
+        let (a, b) = (member(&rendered["metadata"], key), member(&live["metadata"], key));
+        if let Some(path) = difference(&a, &b, &format!("metadata.{key}"), false) {
+            return Some(path);
+        }
+    }
+    let bodies = |value: &Value| {
+        let mut body = value.as_object().cloned().unwrap_or_default();
+        for key in ["apiVersion", "kind", "metadata", "status"] {
+            body.remove(key);
+        }
+        if let Some(Value::Object(spec)) = body.get_mut("spec") {
+            spec.remove("replicas");
+            spec.remove("suspend");
+        }
+        Value::Object(body)
+    };
+    difference(&bodies(rendered), &bodies(live), "", false)
+}
+
+fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> Option<String> {
+    if is_empty(rendered) && is_empty(live) {
+        return None;
+    }
+    match (rendered, live) {
+        (Value::Object(a), Value::Object(b)) => {
+            let script = has_script(a) && has_script(b);
+            a.iter().find_map(|(key, x)| {
+                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let y = b.get(key).unwrap_or(&Value::Null);
+                if script && (key == "command" || key == "args") {
+                    return (without_script(key, x, a) != without_script(key, y, b)).then_some(here);
+                }
+                let quantities = quantities || ((key == "requests" || key == "limits") && path.ends_with("resources"));
+                difference(x, y, &here, quantities)
+            })
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            if a.len() != b.len() {
+                return Some(path.to_owned());
+            }
+            a.iter().zip(b).enumerate().find_map(|(i, (x, y))| difference(x, y, &format!("{path}[{i}]"), quantities))
+        }
+        (Value::String(a), Value::String(b)) if quantities => {
+            let same = a == b || matches!((Quantity::parse(a), Quantity::parse(b)), (Ok(x), Ok(y)) if x == y);
+            (!same).then(|| path.to_owned())
+        }
+        (a, b) => (a != b).then(|| path.to_owned()),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether a container runs a shell script: its command is a shell with `-c`.
+fn has_script(container: &Map<String, Value>) -> bool {
+    let command = container.get("command").and_then(Value::as_array);
+    command.is_some_and(|c| {
+        let word = |i: usize| c.get(i).and_then(Value::as_str).unwrap_or_default();
+        matches!(word(0), "/bin/sh" | "/bin/bash") && word(1) == "-c"
+    })
+}
+
+/// `command` and `args` of a container without the one word that is its script.
+fn without_script(key: &str, value: &Value, container: &Map<String, Value>) -> Vec<Value> {
+    let mut words = value.as_array().cloned().unwrap_or_default();
+    let in_command = container.get("command").and_then(Value::as_array).is_some_and(|c| c.len() > 2);
+    let at = match (key, in_command) {
+        ("command", true) => Some(2),
+        ("args", false) => Some(0),
+        _ => None,
+    };
+    if let Some(word) = at.and_then(|i| words.get_mut(i)) {
+        *word = Value::Null;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sts(container: &Value) -> Value {
+        json!({
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        })
+    }
+
+    #[test]
+    fn server_defaults_replicas_scripts_and_spellings_of_quantities_are_no_difference() {
+        let ours = json!({"command": ["/bin/bash", "-c"], "args": ["one"], "resources": {"requests": {"cpu": "500m"}}, "env": []});
+        let live = json!({
+            "command": ["/bin/bash", "-c"], "args": ["other"], "resources": {"requests": {"cpu": "0.5"}},
+            "terminationMessagePath": "/dev/termination-log",
+        });
+        let (a, mut b) = (sts(&ours), sts(&live));
+        b["spec"]["replicas"] = json!(0);
+        b["spec"]["podManagementPolicy"] = json!("OrderedReady");
+        assert_eq!(first_difference(&a, &b), None);
+    }
+
+    #[test]
+    fn a_rendered_field_with_another_value_is_named() {
+        let a = sts(&json!({"command": ["/bin/bash", "-c"], "args": ["one"], "image": "x:2"}));
+        let b = sts(&json!({"command": ["/bin/bash", "-c"], "args": ["one"], "image": "x:1"}));
+        assert_eq!(first_difference(&a, &b).as_deref(), Some("spec.template.spec.containers[0].image"));
+        let b = sts(&json!({"command": ["/bin/sh", "-c"], "args": ["one"], "image": "x:2"}));
+        assert_eq!(first_difference(&a, &b).as_deref(), Some("spec.template.spec.containers[0].command"));
+        let mut c = a.clone();
+        c["metadata"]["labels"] = json!({});
+        assert_eq!(first_difference(&a, &c).as_deref(), Some("metadata.labels.a"));
+    }
+}

@@ -1,0 +1,279 @@
+//! The only way to change a status.
+//!
+//! Answers: what the next status is and whether it is worth a write now. Upholds laws 3 (one door), 4 (one guarded
+//! write), 5 (silence) and 11 (conditions stay).
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
+use crate::api::status::{FailedTaskDetail, StoredPlan};
+use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus};
+use crate::decision::StatusWrite;
+use crate::ident::{NodeKey, ResourceVersion, Uid};
+use crate::patch;
+
+/// How a plan ends.
+pub(crate) enum Verdict {
+    /// Every task is complete.
+    Complete,
+    /// The task at `index` has failed for good.
+    Failed {
+        /// Which task.
+        index: usize,
+        /// Why.
+        error: String,
+    },
+}
+
+/// The next status in the making.
+pub(crate) struct StatusDraft<'a> {
+    node: &'a SeiNode,
+    next: SeiNodeStatus,
+    now: Timestamp,
+    /// A mark of a long wait that the stored status does not show yet.
+    progress_due: bool,
+}
+
+impl<'a> StatusDraft<'a> {
+    /// Starts from what is stored.
+    pub(crate) fn open(node: &'a SeiNode, now: Timestamp) -> Self {
+        Self { node, next: node.status.clone(), now, progress_due: false }
+    }
+
+    /// The node as read.
+    pub(crate) fn node(&self) -> &'a SeiNode {
+        self.node
+    }
+
+    /// The next status so far.
+    pub(crate) fn status(&self) -> &SeiNodeStatus {
+        &self.next
+    }
+
+    /// Everything but phase and plan, which have their own doors.
+    pub(crate) fn fields(&mut self) -> Fields<'_> {
+        Fields { next: &mut self.next }
+    }
+
+    /// Sets a condition, at today's generation.
+    pub(crate) fn condition(&mut self, kind: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
+        condition::set(&mut self.next.conditions, kind, status, reason, message, self.node.generation(), self.now);
+    }
+
+    /// Sets a condition only where none of its type is stored.
+    pub(crate) fn seed(&mut self, kind: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
+        if condition::find(&self.next.conditions, &kind).is_none() {
+            self.condition(kind, status, reason, message);
+        }
+    }
+
+    /// A condition as drafted.
+    pub(crate) fn find(&self, kind: &ConditionType) -> Option<&Condition> {
+        condition::find(&self.next.conditions, kind)
+    }
+
+    /// Puts a new plan in place; a node without a phase becomes Initializing in the same write (P39).
+    pub(crate) fn stamp(&mut self, plan: StoredPlan) {
+        self.next.plan = Some(plan);
+        let fresh = match &self.next.phase {
+            None | Some(NodePhase::Pending) => true,
+            Some(NodePhase::Other(text)) => text.is_empty(),
+            Some(NodePhase::Initializing | NodePhase::Running | NodePhase::Failed | NodePhase::Terminating) => false,
+        };
+        if fresh {
+            self.set_phase(NodePhase::Initializing);
+        }
+    }
+
+    /// Replaces a plan that can't go on as it is; the phase stays.
+    pub(crate) fn supersede(&mut self, plan: Option<StoredPlan>) {
+        self.next.plan = plan;
+    }
+
+    /// The node is being deleted.
+    pub(crate) fn terminate(&mut self) {
+        self.set_phase(NodePhase::Terminating);
+    }
+
+    /// Marks a task of the active plan complete.
+    pub(crate) fn complete(&mut self, index: usize) {
+        if let Some(task) = self.next.plan.as_mut().and_then(|p| p.tasks.get_mut(index)) {
+            task.status = TaskStatus::Complete;
+            task.error = None;
+        }
+    }
+
+    /// Stamps the moment a task's turn came, once.
+    pub(crate) fn turn(&mut self, index: usize, at: Timestamp) {
+        if let Some(task) = self.next.plan.as_mut().and_then(|p| p.tasks.get_mut(index))
+            && task.submitted_at.is_none()
+        {
+            task.submitted_at = Some(Stamp::of(at));
+        }
+    }
+
+    /// Counts a failed attempt: the task is Pending again (P31).
+    pub(crate) fn retry(&mut self, index: usize, count: i64) {
+        if let Some(task) = self.next.plan.as_mut().and_then(|p| p.tasks.get_mut(index)) {
+            task.retry_count = count;
+            task.status = TaskStatus::Pending;
+            task.error = None;
+            task.submitted_at = None;
+        }
+    }
+
+    /// The only way to end a plan: with its phase, together or not at all (P2-P4, P7, P10-P13).
+    pub(crate) fn close(&mut self, verdict: &Verdict) {
+        let before = self.next.phase.clone();
+        let Some(plan) = self.next.plan.as_mut() else { return };
+        let target = match verdict {
+            Verdict::Complete => {
+                plan.phase = PlanPhase::Complete;
+                plan.target_phase.clone()
+            }
+            Verdict::Failed { index, error } => {
+                plan.phase = PlanPhase::Failed;
+                plan.failed_task_index = i64::try_from(*index).ok();
+                if let Some(task) = plan.tasks.get_mut(*index) {
+                    task.status = TaskStatus::Failed;
+                    task.error = Some(error.clone());
+                    plan.failed_task_detail = Some(FailedTaskDetail {
+                        task_type: task.task_type.to_string(),
+                        id: task.id.clone(),
+                        error: error.clone(),
+                        retry_count: task.retry_count,
+                        max_retries: task.max_retries,
+                        ..FailedTaskDetail::default()
+                    });
+                }
+                plan.failed_phase.clone()
+            }
+        };
+        let (plan_id, detail) = (plan.id.clone(), plan.failed_task_detail.clone());
+        // A convergence plan is judged with the phase before the target phase is applied (P11).
+        let converges = plan.target_phase.is_some() && plan.target_phase == before;
+        if let Some(phase) = target.filter(|p| !p.as_str().is_empty()) {
+            self.set_phase(phase);
+        }
+        match verdict {
+            Verdict::Complete => {
+                if converges {
+                    self.next.plan = None;
+                }
+                if self.find(&ConditionType::PlanFailed).is_some_and(|c| c.status == ConditionStatus::True) {
+                    let message = format!("plan {plan_id} has completed");
+                    self.condition(ConditionType::PlanFailed, ConditionStatus::False, "PlanComplete", &message);
+                }
+            }
+            Verdict::Failed { .. } => {
+                let detail = detail.unwrap_or_default();
+                let message = format!("plan {plan_id}, task {}: {}", detail.task_type, detail.error);
+                self.condition(ConditionType::PlanFailed, ConditionStatus::True, "TaskFailed", &cut(&message));
+            }
+        }
+    }
+
+    /// Asks for a write although only progress would be shown: a long wait has reached another mark.
+    pub(crate) fn show_progress(&mut self) {
+        self.progress_due = true;
+    }
+
+    /// The write, if there is a difference that is worth one now.
+    pub(crate) fn write(&self) -> Option<StatusWrite> {
+        let base = &self.node.status;
+        if *base == self.next || !(self.progress_due || is_urgent(base, &self.next)) {
+            return None;
+        }
+        let json = |status: &SeiNodeStatus| serde_json::to_value(status).unwrap_or(Value::Null);
+        let patch = patch::between(&json(base), &json(&self.next))?;
+        Some(StatusWrite {
+            key: NodeKey::of(self.node),
+            uid: Uid::new(self.node.uid()),
+            version: ResourceVersion::new(self.node.resource_version()),
+            patch,
+            status: self.next.clone(),
+        })
+    }
+
+    fn set_phase(&mut self, phase: NodePhase) {
+        if self.next.phase.as_ref() != Some(&phase) {
+            self.next.phase = Some(phase);
+            self.next.phase_transition_time = Some(Stamp::of(self.now));
+        }
+    }
+}
+
+/// The parts of a status that any rule may set.
+pub(crate) struct Fields<'a> {
+    next: &'a mut SeiNodeStatus,
+}
+
+impl Fields<'_> {
+    pub(crate) fn resolved_peers(&mut self, peers: Vec<String>) {
+        self.next.resolved_peers = peers;
+    }
+
+    pub(crate) fn resolved_state_syncers(&mut self, witnesses: Vec<String>) {
+        self.next.resolved_state_syncers = witnesses;
+    }
+
+    pub(crate) fn stateful_set(&mut self, name: &str, uid: &str) {
+        let known = self.next.stateful_set.get_or_insert_default();
+        name.clone_into(&mut known.name);
+        uid.clone_into(&mut known.uid);
+    }
+
+    pub(crate) fn images(&mut self, seid: String, sidecar: String) {
+        self.next.current_image = Some(seid);
+        self.next.current_sidecar_image = Some(sidecar);
+    }
+
+    pub(crate) fn endpoint(&mut self, endpoint: Option<crate::api::status::Endpoint>) {
+        self.next.endpoint = endpoint;
+    }
+}
+
+/// Conditions whose change is worth a write even while a plan runs.
+const NEVER_WAITS: &[ConditionType] = &[
+    ConditionType::Paused,
+    ConditionType::PlanFailed,
+    ConditionType::RetryHandled,
+    ConditionType::SpecHeld,
+    ConditionType::KeyConflict,
+    ConditionType::NodeUpdateInProgress,
+];
+
+/// Whether a difference may not wait for the next write that comes anyway. While a plan runs, completed tasks, turns
+/// and what is waited for ride along; what is stored of attempts, plans and phases never does.
+fn is_urgent(base: &SeiNodeStatus, next: &SeiNodeStatus) -> bool {
+    if base.phase != next.phase || base.endpoint != next.endpoint {
+        return true;
+    }
+    let running = |s: &SeiNodeStatus| s.plan.as_ref().filter(|p| p.phase == PlanPhase::Active).map(|p| p.id.clone());
+    let in_plan = running(base).is_some() && running(base) == running(next);
+    let plans_differ = match (&base.plan, &next.plan) {
+        (Some(a), Some(b)) if in_plan => {
+            let kept = |p: &StoredPlan| p.tasks.iter().map(|t| (t.id.clone(), t.retry_count)).collect::<Vec<_>>();
+            kept(a) != kept(b)
+        }
+        (a, b) => a != b,
+    };
+    let waits = |c: &Condition| in_plan && !NEVER_WAITS.contains(&c.condition_type);
+    plans_differ
+        || next.conditions.iter().filter(|c| !waits(c)).any(|c| {
+            condition::find(&base.conditions, &c.condition_type)
+                .is_none_or(|old| (&old.status, &old.reason, old.observed_generation) != (&c.status, &c.reason, c.observed_generation))
+        })
+}
+
+/// Longest message of a condition that a sidecar's error text may fill, in characters; the server allows 32768.
+const LONGEST_MESSAGE: usize = 2048;
+
+/// Cuts a text for people to a length that fits a status.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,3 @@
+//! What can hold a node before any plan is looked at; one file per gate.
+
+pub(crate) mod witnesses;

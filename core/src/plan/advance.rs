@@ -1,0 +1,147 @@
+//! The active plan: walk its tasks in order from what is seen.
+//!
+//! Answers: which tasks are complete by now, what the current one asks for, whether the plan ends. Upholds laws 3 (one
+//! door), 8 (forward only) and P28 (never out of order). Several tasks may finish between two stores: each is told to be
+//! done by observing, so a crash only makes the walk longer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::status::{StoredPlan, StoredTask};
+use crate::api::{SeiNodeStatus, Stamp, TaskStatus, TaskType};
+use crate::decision::Wake;
+use crate::draft::{StatusDraft, Verdict};
+use crate::effect::Effect;
+use crate::explain::WaitingOn;
+use crate::ident::TaskId;
+use crate::plan::cursor;
+use crate::retry;
+use crate::task::{self, Step, Turn};
+use crate::world::{Seen, Topic, World};
+
+/// What walking a plan came to.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Carry these out.
+    pub(crate) effects: Vec<Effect>,
+    /// Read these past the cache first.
+    pub(crate) looks: BTreeSet<Topic>,
+    /// What is waited for.
+    pub(crate) why: Vec<WaitingOn>,
+    /// When to come back.
+    pub(crate) wake: Option<Wake>,
+    /// The plan has ended, in the draft.
+    pub(crate) ended: bool,
+    /// The plan can't go on because a record of the sidecar is not ours.
+    pub(crate) not_ours: Option<String>,
+}
+
+impl Progress {
+    fn wait(&mut self, why: WaitingOn, wake: Wake) {
+        self.why.push(why);
+        self.wake = Some(self.wake.map_or(wake, |w| w.sooner(wake)));
+    }
+}
+
+/// Walks the plan in the draft.
+pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress {
+    let mut progress = Progress::default();
+    while let Some((index, task)) = current(draft.status()) {
+        if task.status == TaskStatus::Failed {
+            // An active plan with a failed task: the one who failed it died before the end.
+            let error = task.error.clone().unwrap_or_else(|| "the task was found failed".to_owned());
+            draft.close(&Verdict::Failed { index, error });
+            progress.ended = true;
+            return progress;
+        }
+        let since = turn_since(world, draft.status(), &task);
+        draft.turn(index, since);
+        match task::step(&Turn { world, task: &task, since }, draft) {
+            Step::Done => draft.complete(index),
+            Step::Do(effects) => {
+                progress.effects = effects;
+                progress.wait(WaitingOn::Applied(task.task_type), Wake::After(Duration::ZERO));
+                return progress;
+            }
+            Step::Look(topics) => {
+                progress.looks = topics;
+                return progress;
+            }
+            Step::Wait(why, wake) => {
+                note_progress(world, draft, &why, since);
+                progress.wait(why, wake);
+                return progress;
+            }
+            Step::Retry { count, why, wake } => {
+                draft.retry(index, count);
+                progress.wait(why, wake);
+                return progress;
+            }
+            Step::Fail(error) => {
+                draft.close(&Verdict::Failed { index, error });
+                progress.ended = true;
+                return progress;
+            }
+            Step::NotOurs(text) => {
+                progress.not_ours = Some(text);
+                return progress;
+            }
+        }
+    }
+    draft.close(&Verdict::Complete);
+    progress.ended = true;
+    progress
+}
+
+fn current(status: &SeiNodeStatus) -> Option<(usize, StoredTask)> {
+    let plan = status.plan.as_ref()?;
+    let index = cursor(plan)?;
+    plan.tasks.get(index).cloned().map(|task| (index, task))
+}
+
+/// Whether a task of the type is complete in a plan, and whether the plan has one at all.
+pub(crate) fn is_complete(plan: &StoredPlan, task_type: &TaskType) -> Option<bool> {
+    plan.tasks.iter().find(|t| t.task_type == *task_type).map(|t| t.status == TaskStatus::Complete)
+}
+
+/// When the turn of the current task came: as stored, else the latest moment that can be told: the last one in status,
+/// the end of the sidecar tasks before it.
+fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Timestamp {
+    let stored = |stamp: &Option<Stamp>| stamp.as_ref().and_then(Stamp::at);
+    if let Some(at) = stored(&task.submitted_at) {
+        return at.min(world.now);
+    }
+    let mut moments = vec![stored(&status.phase_transition_time)];
+    moments.extend(world.node.status.conditions.iter().map(|c| stored(&c.last_transition_time)));
+    if let Some(plan) = &status.plan {
+        moments.extend(world.node.status.plan.iter().flat_map(|p| &p.tasks).map(|t| stored(&t.submitted_at)));
+        if let Seen::Present(records) = &world.observed.sidecar_tasks {
+            let of_plan = plan.tasks.iter().filter_map(|t| records.get(&TaskId::new(&t.id)));
+            moments.extend(of_plan.map(|r| stored(&r.completed_at)));
+        }
+    }
+    moments.into_iter().flatten().filter(|at| *at <= world.now).max().unwrap_or(world.now)
+}
+
+/// Shows a long wait on the object: at 10 s, then at doubled distance. The message carries the mark, so the same mark is
+/// never written twice.
+fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn, since: Timestamp) {
+    let Some(mark) = retry::progress_mark(retry::elapsed(since, world.now)) else { return };
+    let suffix = format!(" (for over {})", retry::human(mark));
+    let shown = draft.find(&ConditionType::Ready).is_some_and(|c| c.message.ends_with(&suffix));
+    if shown {
+        return;
+    }
+    let serving = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::True);
+    let (status, reason) = match serving {
+        // A node that serves stays Ready while a plan waits; the message tells.
+        Some(ready) => (ConditionStatus::True, ready.reason.clone()),
+        None => (ConditionStatus::False, why.reason().to_owned()),
+    };
+    let message = crate::draft::cut(&why.to_string()) + &suffix;
+    draft.condition(ConditionType::Ready, status, &reason, &message);
+    draft.show_progress();
+}

@@ -1,0 +1,93 @@
+//! What the pod of a node tells: which one it is, whether its sidecar runs, whether the proxy in front of it is ready.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+use crate::owner;
+use crate::world::Seen;
+
+/// Container of the node software.
+pub(crate) const SEID: &str = "seid";
+/// Container of the sidecar.
+pub(crate) const SIDECAR: &str = "sei-sidecar";
+/// Container of the proxy in front of the sidecar; its readiness is the sidecar's.
+pub(crate) const PROXY: &str = "kube-rbac-proxy";
+
+/// The pod that a StatefulSet of ours runs: by controller uid, never by name alone.
+pub(crate) fn of_statefulset<'a>(pods: &'a Seen<Vec<Pod>>, statefulset: &StatefulSet) -> Seen<&'a Pod> {
+    let uid = statefulset.metadata.uid.as_deref().unwrap_or_default();
+    match pods {
+        Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        Seen::Absent => Seen::Absent,
+        Seen::Present(pods) => pods
+            .iter()
+            .find(|p| owner::controller(&p.metadata).is_some_and(|c| c.kind == "StatefulSet" && c.uid == uid))
+            .map_or(Seen::Absent, Seen::Present),
+    }
+}
+
+/// Status of a container, init containers included.
+pub(crate) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten())
+        .find(|c| c.name == name)
+}
+
+/// Whether a container's process runs.
+pub(crate) fn is_running(pod: &Pod, name: &str) -> bool {
+    container(pod, name).is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+}
+
+/// Whether a container is ready.
+pub(crate) fn is_ready(pod: &Pod, name: &str) -> bool {
+    container(pod, name).is_some_and(|c| c.ready)
+}
+
+/// The image of a container as the pod's spec has it (never `status.image`, which a runtime may rewrite).
+pub(crate) fn image<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
+        .find(|c| c.name == name)
+        .and_then(|c| c.image.as_deref())
+}
+
+/// Whether the pod mounts a claim and may still run.
+pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
+    let succeeded = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded"));
+    !succeeded
+        && pod.spec.as_ref().is_some_and(|s| {
+            s.volumes
+                .iter()
+                .flatten()
+                .any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == claim))
+        })
+}
+
+/// Name of a pod.
+pub(crate) fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Why the sidecar of a pod does not run yet, from the pod's own status.
+pub(crate) fn why_not_running(pod: &Pod, name: &str) -> String {
+    let pod_name = self::name(pod);
+    let init = pod.status.iter().flat_map(|s| s.init_container_statuses.iter().flatten());
+    let waiting = init
+        .filter_map(|c| Some((c, c.state.as_ref()?.waiting.as_ref()?)))
+        .find(|(_, w)| w.reason.as_deref().is_some_and(|r| r != "PodInitializing"));
+    if let Some((container, waiting)) = waiting {
+        return format!("pod {pod_name}: container {} waits: {}", container.name, waiting.reason.as_deref().unwrap_or("?"));
+    }
+    let unscheduled = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    if let Some(c) = unscheduled.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False") {
+        return format!("pod {pod_name} is not scheduled: {}", c.message.as_deref().or(c.reason.as_deref()).unwrap_or("?"));
+    }
+    format!("pod {pod_name}: container {name} does not run yet")
+}

@@ -1,0 +1,61 @@
+//! The bootstrap Job: a one-shot pod that brings the data volume up to a height with an older image.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{RenderError, labels, metadata, names, pod, rbac_proxy, seid, sidecar};
+use crate::api::SeiNode;
+use crate::api::mode::{bootstrap_image, target_height};
+use crate::platform::Platform;
+
+/// The bootstrap Job of a node (`seinode.md` 19.5). A suspended Job runs no pod until somebody lifts the suspension; of a
+/// running one the field is absent, as in the Job that was always meant to run.
+pub fn bootstrap_job(node: &SeiNode, platform: &Platform, suspend: bool) -> Result<Job, RenderError> {
+    Ok(Job {
+        metadata: metadata(node, names::bootstrap_job(node.name()), labels::of_bootstrap(node)),
+        spec: Some(JobSpec {
+            backoff_limit: Some(0),
+            suspend: suspend.then_some(true),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    annotations: Some(BTreeMap::from([(pod::DO_NOT_DISRUPT.to_owned(), "true".to_owned())])),
+                    labels: Some(labels::of_bootstrap(node)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod_spec(node, platform)?),
+            },
+            ttl_seconds_after_finished: Some(3600),
+            ..JobSpec::default()
+        }),
+        ..Job::default()
+    })
+}
+
+/// The pod has no Secret of any kind, and nobody but dedicated nodes is avoided: it is gone soon.
+fn pod_spec(node: &SeiNode, platform: &Platform) -> Result<PodSpec, RenderError> {
+    let image = bootstrap_image(&node.spec).ok_or(RenderError::NoBootstrap)?;
+    let height = target_height(&node.spec).ok_or(RenderError::NoBootstrap)?;
+    let (tolerations, affinity) = pod::placement(node, platform, pod::Neighbours::Any)?;
+    Ok(PodSpec {
+        affinity: Some(affinity),
+        containers: vec![seid::bootstrap(node, platform, image, height)],
+        // With the Service of the node's name these two give the pod the DNS name of the final pod.
+        hostname: Some(names::pod(node.name())),
+        subdomain: Some(node.name().to_owned()),
+        init_containers: Some(vec![
+            seid::bootstrap_init(node, image),
+            sidecar::bootstrap(node, platform)?,
+            rbac_proxy::bootstrap(node, platform)?,
+        ]),
+        restart_policy: Some("Never".to_owned()),
+        service_account_name: Some(platform.scheduling.service_account.clone()),
+        share_process_namespace: Some(true),
+        termination_grace_period_seconds: Some(120),
+        tolerations: Some(tolerations),
+        volumes: Some(vec![pod::data_volume(node), pod::proxy_config_volume(node)]),
+        ..PodSpec::default()
+    })
+}

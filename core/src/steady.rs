@@ -1,0 +1,111 @@
+//! A Running node: what is shown of it, in or between plans.
+//!
+//! Answers: is the sidecar told to let seid start, does the pod serve, where do clients find it. Readiness is read from
+//! the pod; the sidecar itself is asked only when the proxy in front of it is not ready.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::mode::Mode;
+use crate::api::status::Endpoint;
+use crate::api::{NodePhase, SeiNode};
+use crate::decision::Wake;
+use crate::draft::StatusDraft;
+use crate::explain::WaitingOn;
+use crate::pod;
+use crate::world::{Blind, Health, Seen, Topic, World};
+
+/// How often a sidecar that is not ready is asked about it, at most.
+pub const HEALTH_POLL: Duration = Duration::from_mins(1);
+
+/// The pod of the node, if its StatefulSet is known.
+fn own_pod(world: World<'_>) -> Seen<&Pod> {
+    match &world.observed.statefulset {
+        Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        Seen::Absent => Seen::Absent,
+        Seen::Present(sts) => pod::of_statefulset(&world.observed.pods, sts),
+    }
+}
+
+/// Shows whether the sidecar is ready. `Some` asks for a look first.
+pub(crate) fn sidecar_ready(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<BTreeSet<Topic>> {
+    let unreachable = (ConditionStatus::Unknown, "Unreachable", "the sidecar can't be asked");
+    let (status, reason, message) = match own_pod(world) {
+        // Nothing is known: what is shown stays.
+        Seen::Unknown(_) => return None,
+        Seen::Absent => unreachable,
+        Seen::Present(pod) if pod::is_ready(pod, pod::PROXY) => {
+            (ConditionStatus::True, "Ready", "the sidecar lets seid run")
+        }
+        Seen::Present(pod) if !pod::is_running(pod, pod::SIDECAR) => unreachable,
+        Seen::Present(_) if !world.observed.has_looked(&Topic::Health) => return Some(BTreeSet::from([Topic::Health])),
+        Seen::Present(_) => match &world.observed.health {
+            Seen::Present(Health::Ready) => (ConditionStatus::True, "Ready", "the sidecar lets seid run"),
+            Seen::Present(Health::NotReady) => {
+                (ConditionStatus::False, "NotReady", "the sidecar was restarted and waits to be marked ready")
+            }
+            Seen::Unknown(Blind::NotAsked) => return None,
+            Seen::Absent | Seen::Unknown(_) => unreachable,
+        },
+    };
+    draft.condition(ConditionType::SidecarReady, status, reason, message);
+    None
+}
+
+/// Shows whether the node serves, and where; says what is waited for.
+pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<WaitingOn> {
+    if draft.status().phase == Some(NodePhase::Running) {
+        draft.fields().endpoint(endpoint(world.node));
+    }
+    let text = match own_pod(world) {
+        Seen::Unknown(_) => return None,
+        Seen::Absent => "the pod does not exist".to_owned(),
+        Seen::Present(pod) if is_pod_ready(pod) => {
+            draft.condition(ConditionType::Ready, ConditionStatus::True, "PodReady", "the pod is ready");
+            return None;
+        }
+        Seen::Present(pod) if !pod::is_running(pod, pod::SIDECAR) => pod::why_not_running(pod, pod::SIDECAR),
+        Seen::Present(pod) => format!("pod {} is not ready: seid starts or catches up", pod::name(pod)),
+    };
+    let why = WaitingOn::PodNotReady(text);
+    draft.condition(ConditionType::Ready, ConditionStatus::False, why.reason(), &why.to_string());
+    Some(why)
+}
+
+/// When a Running node without a plan is looked at again, if nothing changes.
+pub(crate) fn wake(draft: &StatusDraft<'_>) -> Wake {
+    let ready = draft.find(&ConditionType::SidecarReady).is_some_and(|c| c.status == ConditionStatus::True);
+    if ready { Wake::OnChange } else { Wake::After(HEALTH_POLL) }
+}
+
+/// Records the images that the pod really runs, as written in its spec.
+pub(crate) fn record_images(world: World<'_>, draft: &mut StatusDraft<'_>) {
+    if let Seen::Present(pod) = own_pod(world)
+        && let (Some(seid), Some(sidecar)) = (pod::image(pod, pod::SEID), pod::image(pod, pod::SIDECAR))
+    {
+        draft.fields().images(seid.to_owned(), sidecar.to_owned());
+    }
+}
+
+fn is_pod_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Where clients reach a node (`seinode.md` 2): full nodes and archives only.
+fn endpoint(node: &SeiNode) -> Option<Endpoint> {
+    if !matches!(Mode::of(&node.spec), Some(Mode::FullNode | Mode::Archive)) {
+        return None;
+    }
+    let host = format!("{}.{}.svc", node.name(), node.namespace());
+    Some(Endpoint {
+        evm_json_rpc: Some(format!("http://{host}:8545")),
+        evm_ws: Some(format!("ws://{host}:8546")),
+        tendermint_rpc: Some(format!("http://{host}:26657")),
+        tendermint_rest: Some(format!("http://{host}:1317")),
+        ..Endpoint::default()
+    })
+}

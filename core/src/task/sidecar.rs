@@ -1,0 +1,138 @@
+//! Tasks that the sidecar carries out: look before each submit, count each failed run exactly once.
+//!
+//! Attempt k = `retryCount` expects the record's `run` to be k + 1:
+//!
+//! | record | what happens |
+//! |---|---|
+//! | absent, or failed with run <= k | submit |
+//! | running, completed | adopt, never submit |
+//! | failed with run = k + 1 | store the retry or the failure first |
+//! | failed with run > k + 1 | someone else ran it: adopt that count |
+//! | another type or other params | not ours: the plan is replaced |
+
+use std::time::Duration;
+
+use super::{Step, Turn, retries, wire};
+use crate::decision::Wake;
+use crate::draft::cut;
+use crate::effect::{Fault, Op, Submit};
+use crate::explain::WaitingOn;
+use crate::ident::TaskId;
+use crate::pod;
+use crate::retry;
+use crate::world::{Blind, Seen, SidecarTask, SidecarTaskStatus, Topic};
+
+/// A running task is polled soon and then ever more slowly.
+const FIRST_POLL: Duration = Duration::from_millis(100);
+/// Longest distance of two polls (`seinode.md` 8.2: 5 s).
+const LAST_POLL: Duration = Duration::from_secs(5);
+/// A sidecar's clock this far ahead of ours says nothing about when a run ended.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
+/// The rule of a sidecar task.
+pub(super) fn step(turn: &Turn<'_>) -> Step {
+    let params = match wire::params(&turn.task.task_type, &turn.task.params) {
+        Ok(params) => params,
+        // P32: params that do not decode fail the plan.
+        Err(error) => return Step::Fail(error),
+    };
+    let poll = Wake::After(retry::poll(turn.waited(), FIRST_POLL, LAST_POLL));
+    if let Some(why) = unreachable_by_sight(turn) {
+        return Step::Wait(WaitingOn::Pod(why), Wake::After(LAST_POLL));
+    }
+    let observed = turn.world.observed;
+    if !observed.has_looked(&Topic::SidecarTasks) {
+        return Step::Look([Topic::SidecarTasks].into());
+    }
+    let records = match &observed.sidecar_tasks {
+        Seen::Present(records) => records,
+        Seen::Absent => return Step::Wait(WaitingOn::Sidecar("the sidecar gave no list of its tasks".into()), poll),
+        Seen::Unknown(blind) => return Step::Wait(WaitingOn::Sidecar(sidecar_text(blind)), poll),
+    };
+    let submit = Op::Submit(Submit {
+        id: TaskId::new(&turn.task.id),
+        task_type: turn.task.task_type.to_string(),
+        params: params.clone(),
+    });
+    let Some(record) = records.get(&TaskId::new(&turn.task.id)) else {
+        return send(turn, submit, poll);
+    };
+    if record.task_type != turn.task.task_type.as_str() || !wire::same(params.as_ref(), record.params.as_ref()) {
+        return Step::NotOurs(format!("the sidecar has task {} with another type or other params", record.id));
+    }
+    match record.status {
+        SidecarTaskStatus::Completed => Step::Done,
+        SidecarTaskStatus::Running | SidecarTaskStatus::Unknown => {
+            let started = record.submitted_at.as_ref().and_then(crate::api::Stamp::at).unwrap_or(turn.since);
+            let age = retry::elapsed(started, turn.world.now);
+            Step::Wait(WaitingOn::TaskRunning(turn.task.task_type.clone()), Wake::After(retry::poll(age, FIRST_POLL, LAST_POLL)))
+        }
+        SidecarTaskStatus::Failed if record.run <= turn.task.retry_count => again(turn, record, submit, poll),
+        SidecarTaskStatus::Failed => failed(turn, record),
+    }
+}
+
+/// A failed run that is not counted yet: store the retry, or give up.
+fn failed(turn: &Turn<'_>, record: &SidecarTask) -> Step {
+    let error = cut(record.error.as_deref().unwrap_or("the sidecar gave no reason"));
+    if record.run > retries(turn.task) {
+        return Step::Fail(error);
+    }
+    let wake = Wake::After(due(turn, record, record.run));
+    Step::Retry { count: record.run, why: WaitingOn::Retry(turn.task.task_type.clone(), record.run, error), wake }
+}
+
+/// A failed run that is counted: the next attempt, once its back-off is over.
+fn again(turn: &Turn<'_>, record: &SidecarTask, submit: Op, poll: Wake) -> Step {
+    let left = due(turn, record, turn.task.retry_count);
+    if left.is_zero() {
+        return send(turn, submit, poll);
+    }
+    let error = cut(record.error.as_deref().unwrap_or("the sidecar gave no reason"));
+    Step::Wait(WaitingOn::Retry(turn.task.task_type.clone(), turn.task.retry_count, error), Wake::After(left))
+}
+
+/// How long until retry `count` of a failed record may start. What ended in the far future has a clock that says
+/// nothing, so it may start now; every retry is stored before it runs, so that does not run away.
+fn due(turn: &Turn<'_>, record: &SidecarTask, count: i64) -> Duration {
+    let Some(ended) = record.completed_at.as_ref().and_then(crate::api::Stamp::at) else { return Duration::ZERO };
+    let now = turn.world.now;
+    if retry::elapsed(now, ended) > CLOCK_SKEW {
+        return Duration::ZERO;
+    }
+    let since = retry::elapsed(ended, now);
+    (retry::backoff(count) + retry::elapsed(now, ended)).saturating_sub(since)
+}
+
+fn send(turn: &Turn<'_>, submit: Op, poll: Wake) -> Step {
+    let effect = turn.effect(submit);
+    match turn.world.observed.fault(&effect.id) {
+        None => Step::Do(vec![effect]),
+        // It may have arrived: the next look at the records tells.
+        Some(Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text)) => {
+            Step::Wait(WaitingOn::Sidecar(text.clone()), poll)
+        }
+    }
+}
+
+/// What the pods alone tell: there is nobody to ask. A pod that can't be told about is asked.
+fn unreachable_by_sight(turn: &Turn<'_>) -> Option<String> {
+    let observed = turn.world.observed;
+    let statefulset = observed.statefulset.present()?;
+    match pod::of_statefulset(&observed.pods, statefulset) {
+        Seen::Unknown(_) => None,
+        Seen::Absent => Some("the pod does not exist yet".to_owned()),
+        Seen::Present(pod) if pod.metadata.deletion_timestamp.is_some() => {
+            Some(format!("pod {} is being deleted", pod::name(pod)))
+        }
+        Seen::Present(pod) if pod::is_running(pod, pod::SIDECAR) => None,
+        Seen::Present(pod) => Some(pod::why_not_running(pod, pod::SIDECAR)),
+    }
+}
+
+fn sidecar_text(blind: &Blind) -> String {
+    match blind {
+        Blind::Unreachable(text) => text.clone(),
+        Blind::NotAsked | Blind::NotSynced | Blind::Forbidden => format!("the sidecar could not be asked: {blind}"),
+    }
+}

@@ -1,0 +1,96 @@
+//! A world that owns its parts, so that a test can keep it, change it and look at it again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::SeiNode;
+use crate::decision::{Decision, StatusWrite};
+use crate::platform::Platform;
+use crate::world::{Observed, Settings, Topic, World};
+
+/// Most looks of one pass before a decision must come; there are not more topics than this in any one plan step.
+const LOOKS: usize = 16;
+
+/// A world that owns its parts.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The node as read.
+    pub node: SeiNode,
+    /// What surrounds it.
+    pub observed: Observed,
+    /// What the operator was started with.
+    pub settings: Settings,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Scene {
+    /// The node with nothing known around it, at [`noon`], with the built-in platform.
+    pub fn of(node: SeiNode) -> Self {
+        let settings = Settings { platform: Platform::builtin() };
+        Self { node, observed: Observed::default(), settings, now: noon() }
+    }
+
+    /// The world by reference.
+    pub fn world(&self) -> World<'_> {
+        World { node: &self.node, observed: &self.observed, settings: &self.settings, now: self.now }
+    }
+
+    /// One decision.
+    pub fn decide(&self) -> Decision {
+        crate::decide(&self.world())
+    }
+
+    /// Decides, looks at what is asked for (which shows what is there anyway), and decides again until something else than
+    /// a look comes. `None`: the same look was asked for twice, so it would never end.
+    pub fn settle(&mut self) -> Option<Decision> {
+        for _ in 0..LOOKS {
+            match self.decide() {
+                Decision::Look(topics) if topics.is_subset(&self.observed.looked) => return None,
+                Decision::Look(topics) => self.observed.looked.extend(topics),
+                decision @ (Decision::Act(_) | Decision::Commit(_) | Decision::Rest(_)) => return Some(decision),
+            }
+        }
+        None
+    }
+
+    /// The topics that were looked at.
+    pub fn looking(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
+        self.observed.looked = topics.into_iter().collect();
+        self
+    }
+
+    /// The world after a write was stored and a new pass began: nothing else is new.
+    pub fn store(&mut self, write: &StatusWrite) {
+        self.node = stored(&self.node, write);
+        self.observed.outcomes = Vec::new();
+        self.observed.looked = BTreeSet::new();
+    }
+
+    /// The same world a while later.
+    pub fn later(mut self, by: Duration) -> Self {
+        self.now = self.now.checked_add(by).unwrap_or(self.now);
+        self
+    }
+}
+
+/// The object that the API server answers to a status write.
+pub fn stored(node: &SeiNode, write: &StatusWrite) -> SeiNode {
+    let mut next = node.clone();
+    next.status = write.status.clone();
+    bump(&mut next);
+    next
+}
+
+/// Gives the node the version after its own.
+pub fn bump(node: &mut SeiNode) {
+    let version = node.resource_version().parse::<u64>().unwrap_or_default() + 1;
+    node.metadata.resource_version = Some(version.to_string());
+}
+
+/// When stories begin.
+pub fn noon() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().expect("a valid time")
+}

@@ -1,0 +1,101 @@
+//! Stored statuses: any phase, any conditions, any plan.
+
+use proptest::option::weighted;
+use proptest::prelude::*;
+use serde_json::{Map, json};
+
+use super::plan::{self, PlanSketch};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType};
+use crate::api::{NodePhase, SeiNode, SeiNodeStatus, Stamp};
+
+/// A stored status in few words.
+#[derive(Clone, Debug)]
+pub struct StatusSketch {
+    /// Phase.
+    pub phase: Option<NodePhase>,
+    /// When it was last set.
+    pub phase_time: Option<Stamp>,
+    /// Plan.
+    pub plan: PlanSketch,
+    /// Conditions: type, status, reason, when, generation.
+    pub conditions: Vec<(ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>)>,
+    /// Peers resolved earlier.
+    pub peers: Vec<String>,
+    /// Whether a newer version has left a field that this one does not know.
+    pub newer: bool,
+}
+
+/// Any stored status.
+pub(super) fn any_status() -> impl Strategy<Value = StatusSketch> {
+    let peers = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["zz@gone.example.net:1".to_owned()])];
+    (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, prop::bool::weighted(0.1)).prop_map(
+        |(phase, phase_time, plan, conditions, peers, newer)| StatusSketch {
+            phase,
+            phase_time,
+            plan,
+            conditions,
+            peers,
+            newer,
+        },
+    )
+}
+
+fn phase() -> impl Strategy<Value = Option<NodePhase>> {
+    prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(NodePhase::Other(String::new()))),
+        1 => Just(Some(NodePhase::Pending)),
+        4 => Just(Some(NodePhase::Initializing)),
+        4 => Just(Some(NodePhase::Running)),
+        2 => Just(Some(NodePhase::Failed)),
+        1 => Just(Some(NodePhase::Terminating)),
+        1 => Just(Some(NodePhase::Other("Weird".to_owned()))),
+    ]
+}
+
+type Row = (ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>);
+
+fn conditions() -> impl Strategy<Value = Vec<Row>> {
+    let mut types = ConditionType::KNOWN.to_vec();
+    types.push(ConditionType::Other("FromTheFuture".to_owned()));
+    let chosen = prop::sample::subsequence(types, 0..8);
+    let status = || {
+        prop_oneof![
+            3 => Just(ConditionStatus::True),
+            3 => Just(ConditionStatus::False),
+            1 => Just(ConditionStatus::Unknown),
+            1 => Just(ConditionStatus::Other("Maybe".to_owned())),
+        ]
+    };
+    let reason = || prop::sample::select(vec!["NotReady", "Ready", "NotApplicable", "Unreachable", "Paused", ""]);
+    let row = (status(), reason(), weighted(0.9, plan::stamp()), weighted(0.9, 0..4_i64));
+    (chosen, prop::collection::vec(row, 8)).prop_map(|(types, rows)| {
+        types.into_iter().zip(rows).map(|(kind, (status, reason, at, generation))| (kind, status, reason, at, generation)).collect()
+    })
+}
+
+impl StatusSketch {
+    /// The status as stored on the node.
+    pub fn status(&self, node: &SeiNode) -> SeiNodeStatus {
+        let conditions = self.conditions.iter().cloned();
+        SeiNodeStatus {
+            phase: self.phase.clone(),
+            phase_transition_time: self.phase_time.clone(),
+            plan: self.plan.plan(node),
+            conditions: conditions
+                .map(|(condition_type, status, reason, at, generation)| Condition {
+                    condition_type,
+                    status,
+                    observed_generation: generation,
+                    last_transition_time: at,
+                    reason: reason.to_owned(),
+                    message: "as stored".to_owned(),
+                    extra: Map::new(),
+                })
+                .collect(),
+            resolved_peers: self.peers.clone(),
+            extra: if self.newer { Map::from_iter([("newField".to_owned(), json!([1, {"a": null}]))]) } else { Map::new() },
+            ..SeiNodeStatus::default()
+        }
+    }
+}

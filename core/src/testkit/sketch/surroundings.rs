@@ -1,0 +1,269 @@
+//! What surrounds a node: children of any owner and state, pods, Secrets, the sidecar's records, peers, registry.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::object::{self, PodStage};
+use super::super::scene::{Scene, noon};
+use super::plan::{any_json, stamp};
+use crate::api::{SeiNode, Stamp};
+use crate::ident::TaskId;
+use crate::scale::PAUSED_GENERATION;
+use crate::task::wire;
+use crate::world::{Blind, Health, PeerNode, Registry, Seen, SecretData, SidecarTask, SidecarTaskStatus};
+
+/// A child object in few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    /// It can't be told.
+    Unknown,
+    /// It is not there.
+    Absent,
+    /// It is ours and as rendered.
+    Ours,
+    /// It is ours and differs from what we render.
+    Differing,
+    /// It is ours and being deleted.
+    Deleting,
+    /// Its controller is somebody else.
+    Foreign,
+    /// It has no controller.
+    Orphan,
+    /// Its controller is an earlier node of this name.
+    Previous,
+}
+
+/// A record of the sidecar in few words.
+#[derive(Clone, Debug)]
+pub struct RecordSketch {
+    /// Status.
+    pub status: SidecarTaskStatus,
+    /// Run.
+    pub run: i64,
+    /// Params, if they are not what we send.
+    pub params: Option<Value>,
+    /// Whether it has another type.
+    pub other_type: bool,
+    /// When the run ended.
+    pub ended: Option<Stamp>,
+}
+
+/// What surrounds a node, in few words.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// StatefulSet, Service, ConfigMap, claim.
+    pub children: [Child; 4],
+    /// `replicas` of the StatefulSet.
+    pub replicas: i32,
+    /// Whether it carries the mark of a pause.
+    pub pause_mark: bool,
+    /// Phase of the claim.
+    pub claim_phase: &'static str,
+    /// Size of claim and volume, if not the wanted one.
+    pub claim_size: Option<&'static str>,
+    /// The volume behind the claim.
+    pub volume: Child,
+    /// Pods; `None` can't be told.
+    pub pods: Option<Vec<PodStage>>,
+    /// Whether a strange pod mounts the claim.
+    pub stranger: bool,
+    /// Secrets: unknown, absent, fit, deleting, empty.
+    pub secrets: u8,
+    /// Readiness.
+    pub health: Option<Health>,
+    /// Records of the tasks of the plan in order; `None` can't be told.
+    pub records: Option<Vec<Option<RecordSketch>>>,
+    /// Peers' ids; `None` can't be told.
+    pub peers: Option<Vec<Option<&'static str>>>,
+    /// Witnesses of the registry; `None` was not read.
+    pub registry: Option<usize>,
+}
+
+/// Anything that can surround a node.
+pub(super) fn any_surroundings() -> impl Strategy<Value = Surroundings> {
+    let stage = prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready]);
+    let health = prop::sample::select(vec![Health::NotReady, Health::Ready]);
+    let children = (
+        [child(), child(), child(), child()],
+        prop_oneof![3 => Just(1), 3 => Just(0), 1 => Just(2)],
+        any::<bool>(),
+        prop_oneof![4 => Just("Bound"), 1 => Just("Pending"), 1 => Just("Lost"), 1 => Just("")],
+        weighted(0.2, prop::sample::select(vec!["1", "1Mi", "900Ti", "many"])),
+        child(),
+    );
+    let rest = (
+        weighted(0.9, prop::collection::vec(stage, 0..2)),
+        prop::bool::weighted(0.1),
+        0..5_u8,
+        weighted(0.9, health),
+        weighted(0.8, prop::collection::vec(weighted(0.7, record()), 0..15)),
+        weighted(0.8, prop::collection::vec(weighted(0.7, Just("cc")), 0..2)),
+        weighted(0.9, prop_oneof![Just(2_usize), Just(0), Just(1), Just(99)]),
+    );
+    (children, rest).prop_map(
+        |((children, replicas, pause_mark, claim_phase, claim_size, volume), (pods, stranger, secrets, health, records, peers, registry))| {
+            Surroundings {
+                children,
+                replicas,
+                pause_mark,
+                claim_phase,
+                claim_size,
+                volume,
+                pods,
+                stranger,
+                secrets,
+                health,
+                records,
+                peers,
+                registry,
+            }
+        },
+    )
+}
+
+fn child() -> impl Strategy<Value = Child> {
+    prop_oneof![
+        2 => Just(Child::Absent),
+        6 => Just(Child::Ours),
+        2 => Just(Child::Unknown),
+        2 => Just(Child::Differing),
+        1 => Just(Child::Deleting),
+        1 => Just(Child::Foreign),
+        1 => Just(Child::Orphan),
+        1 => Just(Child::Previous),
+    ]
+}
+
+fn record() -> impl Strategy<Value = RecordSketch> {
+    let status = prop_oneof![
+        4 => Just(SidecarTaskStatus::Completed),
+        2 => Just(SidecarTaskStatus::Running),
+        3 => Just(SidecarTaskStatus::Failed),
+        1 => Just(SidecarTaskStatus::Unknown),
+    ];
+    let run = prop_oneof![5 => Just(1_i64), 3 => 0..7_i64, 1 => any::<i64>()];
+    (status, run, weighted(0.1, any_json()), prop::bool::weighted(0.05), weighted(0.8, stamp()))
+        .prop_map(|(status, run, params, other_type, ended)| RecordSketch { status, run, params, other_type, ended })
+}
+
+impl Child {
+    fn seen<T: Metadata<Ty = ObjectMeta>>(self, object: T) -> Seen<T> {
+        let owner = |o, api, uid| Seen::Present(object::owned_by(o, Some((api, "SeiNode", super::super::node::NAME, uid))));
+        match self {
+            Self::Unknown => Seen::Unknown(Blind::NotSynced),
+            Self::Absent => Seen::Absent,
+            Self::Ours => Seen::Present(object),
+            Self::Differing => {
+                let mut object = object;
+                object.metadata_mut().labels = None;
+                Seen::Present(object)
+            }
+            Self::Deleting => Seen::Present(object::deleting(object, noon())),
+            Self::Foreign => owner(object, "apps.example.net/v1", "uid-foreign"),
+            Self::Orphan => Seen::Present(object::owned_by(object, None)),
+            Self::Previous => owner(object, crate::api::API_VERSION, "uid-previous"),
+        }
+    }
+}
+
+impl Surroundings {
+    /// Puts the surroundings around the node of a scene.
+    pub fn surround(&self, scene: &mut Scene) {
+        let Scene { node, observed, settings, .. } = scene;
+        let platform = &settings.platform;
+        let mut sts = object::statefulset(node, platform, self.replicas);
+        if self.pause_mark {
+            let mark = (PAUSED_GENERATION.to_owned(), node.generation().to_string());
+            sts.metadata.annotations.get_or_insert_default().extend([mark]);
+        }
+        let mut claim = object::claim(node, platform);
+        let mut volume = object::volume(node, platform);
+        claim.status.get_or_insert_default().phase = Some(self.claim_phase.to_owned());
+        if let Some(size) = self.claim_size {
+            let amount = object::parse::<BTreeMap<_, _>>(json!({"storage": size}));
+            claim.status.get_or_insert_default().capacity = Some(amount.clone());
+            volume.spec.get_or_insert_default().capacity = Some(amount);
+        }
+        let pods = self.pods.as_ref().map(|stages| {
+            let mut pods: Vec<_> = stages.iter().map(|stage| object::pod(&sts, *stage)).collect();
+            if self.stranger {
+                pods.push(object::owned_by(object::pod(&sts, PodStage::Pending), None));
+            }
+            pods
+        });
+        observed.pods = pods.map_or(Seen::Unknown(Blind::NotSynced), Seen::Present);
+        let [of_sts, of_service, of_config, of_claim] = self.children;
+        observed.statefulset = of_sts.seen(sts);
+        observed.service = of_service.seen(object::service(node));
+        observed.config_map = of_config.seen(object::config_map(node));
+        observed.data_pvc = of_claim.seen(claim);
+        observed.volume = self.volume.seen(volume);
+        observed.job = Seen::Absent;
+        observed.secrets = self.secrets(node);
+        observed.health = self.health.map_or(Seen::Unknown(Blind::Unreachable("refused".to_owned())), Seen::Present);
+        observed.sidecar_tasks = self.records(node);
+        observed.peers = self.peers(node);
+        observed.registry = match self.registry {
+            None => Registry::NotAsked,
+            Some(99) => Registry::Unreadable("no such file".to_owned()),
+            Some(n) => Registry::Entries(["a:1", "b:1"].iter().take(n).map(ToString::to_string).collect()),
+        };
+    }
+
+    fn secrets(&self, node: &SeiNode) -> BTreeMap<String, Seen<SecretData>> {
+        let names = object::secret_names(node).into_iter();
+        let fit = object::fit_secret(node);
+        names
+            .map(|name| {
+                let seen = match self.secrets {
+                    0 => Seen::Present(fit.clone()),
+                    1 => Seen::Absent,
+                    2 => Seen::Present(SecretData { deleting: true, ..fit.clone() }),
+                    3 => Seen::Present(SecretData::default()),
+                    _ => Seen::Unknown(Blind::Forbidden),
+                };
+                (name, seen)
+            })
+            .collect()
+    }
+
+    fn records(&self, node: &SeiNode) -> Seen<BTreeMap<TaskId, SidecarTask>> {
+        let Some(records) = &self.records else { return Seen::Unknown(Blind::Unreachable("refused".to_owned())) };
+        let tasks = node.status.plan.iter().flat_map(|plan| &plan.tasks);
+        let drawn = tasks.zip(records).filter_map(|(task, sketch)| {
+            let sketch = sketch.as_ref()?;
+            let ours = wire::params(&task.task_type, &task.params).unwrap_or_default();
+            let record = SidecarTask {
+                id: task.id.clone(),
+                task_type: if sketch.other_type { "other".to_owned() } else { task.task_type.to_string() },
+                status: sketch.status,
+                run: sketch.run,
+                params: sketch.params.clone().or(ours),
+                error: (sketch.status == SidecarTaskStatus::Failed).then(|| "disk full".to_owned()),
+                submitted_at: sketch.ended.clone(),
+                completed_at: sketch.ended.clone().filter(|_| sketch.status != SidecarTaskStatus::Running),
+            };
+            Some((TaskId::new(&task.id), record))
+        });
+        Seen::Present(drawn.collect())
+    }
+
+    fn peers(&self, node: &SeiNode) -> Seen<Vec<PeerNode>> {
+        let Some(peers) = &self.peers else { return Seen::Unknown(Blind::NotAsked) };
+        let peer = |(i, id): (usize, &Option<&str>)| PeerNode {
+            namespace: node.namespace().to_owned(),
+            name: format!("peer-{i}"),
+            chain_id: node.spec.chain_id.clone(),
+            labels: BTreeMap::from([("app".to_owned(), "sei".to_owned())]),
+            external_address: None,
+            deleting: false,
+            node_id: id.map_or(Seen::Unknown(Blind::NotAsked), |id| Seen::Present(id.to_owned())),
+        };
+        Seen::Present(peers.iter().enumerate().map(peer).collect())
+    }
+}
