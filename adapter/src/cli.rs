@@ -1,8 +1,13 @@
 //! The command line: one subcommand a line of work.
 
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
-use crate::settings::RunArgs;
+use crate::settings::{self, RunArgs};
+use crate::run;
 
 /// The Rust operator for Sei nodes on Kubernetes
 #[derive(Debug, Parser)]
@@ -20,4 +25,31 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition
     Crd,
+}
+
+/// The whole program: parse, start the runtime, map the result to an exit code (2 for a usage or configuration error).
+pub fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(settings::normalized(arguments));
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => runtime()?.block_on(run::run(*args)),
+        Command::Crd => {
+            let text = serde_yaml_ng::to_string(&seinode_core::api::crd::custom_resource_definition())?;
+            std::io::stdout().write_all(text.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

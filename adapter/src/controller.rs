@@ -20,7 +20,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
 use seinode_core::api::SeiNode;
-use seinode_core::decision::{StatusWrite, Wake};
+use seinode_core::decision::{Rest, StatusWrite, Wake};
 use seinode_core::effect::{Effect, Outcome};
 use seinode_core::ident::NodeKey;
 use seinode_core::world::{Settings, Topic};
@@ -65,6 +65,12 @@ impl Ports for Live {
 
     async fn store(&self, write: &StatusWrite) -> Result<Stored, PortError> {
         ledger::store(self, write).await
+    }
+
+    fn progress(&self, node: &SeiNode, rest: &Rest) {
+        if let Some(audience) = &self.audience {
+            audience(node, rest);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use seinode_core::api::SeiNode;
+use seinode_core::decision::Rest;
 use seinode_core::world::{Health, Seen, Settings};
 use tokio::time::Instant;
 
@@ -71,7 +72,12 @@ pub struct Live {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Mutex<HashMap<String, RememberedHealth>>,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
+    /// Who is told how far nodes are.
+    pub(crate) audience: Option<Audience>,
 }
+
+/// Who is told how far nodes are.
+pub type Audience = Box<dyn Fn(&SeiNode, &Rest) + Send + Sync>;
 
 /// Where the witness registry comes from.
 #[derive(Clone, Debug)]
@@ -105,7 +111,15 @@ impl Live {
             metrics,
             health: Mutex::new(HashMap::new()),
             node_ids: Mutex::new(HashMap::new()),
+            audience: None,
         }
+    }
+
+    /// Tells `audience` how far nodes are.
+    #[must_use]
+    pub fn told_to(mut self, audience: Audience) -> Self {
+        self.audience = Some(audience);
+        self
     }
 
     /// What is counted.

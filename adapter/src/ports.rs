@@ -5,7 +5,7 @@ use std::future::Future;
 
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::SeiNode;
-use seinode_core::decision::StatusWrite;
+use seinode_core::decision::{Rest, StatusWrite};
 use seinode_core::effect::{Effect, Outcome};
 use seinode_core::ident::NodeKey;
 use seinode_core::world::{Observed, Settings, Topic};
@@ -54,4 +54,7 @@ pub trait Ports: Sync {
 
     /// Stores a status, guarded by the version it was decided on.
     fn store(&self, write: &StatusWrite) -> impl Future<Output = Result<Stored, PortError>> + Send;
+
+    /// Told after each decision how far the node is; for displays.
+    fn progress(&self, _node: &SeiNode, _rest: &Rest) {}
 }

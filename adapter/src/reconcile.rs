@@ -28,7 +28,7 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
     let mut conflicts = 0;
     for _ in 0..ROUNDS {
         let Some(mut snapshot) = ports.observe(key, known.take(), &looks).await? else {
-            return Ok(Rest { wake: Wake::OnChange, why: Vec::new() });
+            return Ok(Rest { wake: Wake::OnChange, why: Vec::new(), place: None });
         };
         snapshot.observed.outcomes.clone_from(&outcomes);
         let world = World {
@@ -64,8 +64,12 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
                     }
                 }
             }
-            Decision::Rest(rest) => return Ok(rest),
+            Decision::Rest(rest) => {
+                ports.progress(&snapshot.node, &rest);
+                return Ok(rest);
+            }
         };
+        ports.progress(&snapshot.node, act.rest());
         let (effects, rest) = act.into_parts();
         let silent = effects.iter().all(|e| matches!(e.op, Op::Announce(_)));
         for effect in effects.iter().filter(|e| !matches!(e.op, Op::Announce(_))) {

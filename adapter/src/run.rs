@@ -82,7 +82,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn client(args: &RunArgs) -> anyhow::Result<Client> {
-    let config = match &args.kubeconfig {
+    let mut config = match &args.kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).with_context(|| format!("can't read kubeconfig {}", path.display()))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
@@ -91,6 +91,8 @@ async fn client(args: &RunArgs) -> anyhow::Result<Client> {
         }
         None => Config::infer().await.context("no way to an API server: give --kubeconfig, set KUBECONFIG, or run in a pod")?,
     };
+    let agent = concat!("seinode-operator/", env!("CARGO_PKG_VERSION"));
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     Client::try_from(config).context("can't build a client")
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode;
 use crate::api::{self, NodePhase, TaskType};
-use crate::decision::{Act, Commit, Decision, Rest, Wake};
+use crate::decision::{Act, Commit, Decision, Place, Rest, Wake};
 use crate::deletion;
 use crate::draft::StatusDraft;
 use crate::effect::{Effect, Op};
@@ -18,7 +18,7 @@ use crate::notice;
 use crate::peers;
 use crate::plan::advance::{self, Progress};
 use crate::plan::recipe::Inputs;
-use crate::plan::{Stage, choose};
+use crate::plan::{Stage, choose, cursor};
 use crate::scale::{self, Scale};
 use crate::steady;
 use crate::world::{Topic, World};
@@ -33,7 +33,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     if let Some(text) = &node.unreadable {
         // Nothing is written over what could not be read.
         let why = WaitingOn::SpecInvalid(format!("the stored object can't be read: {text}"));
-        return Decision::Rest(Rest { wake: Wake::OnChange, why: vec![why] });
+        return Decision::Rest(Rest::new(Wake::OnChange, vec![why]));
     }
     if node.is_deleting() {
         return deletion::decide(world);
@@ -150,7 +150,7 @@ fn paused(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
     }
     match scale::stop(world, &mut draft) {
         Scale::Look(topics) => Decision::Look(topics),
-        Scale::Do(effect) => Decision::Act(Act::new(vec![effect], Rest { wake: Wake::After(Duration::ZERO), why: Vec::new() })),
+        Scale::Do(effect) => Decision::Act(Act::new(vec![effect], Rest::new(Wake::After(Duration::ZERO), Vec::new()))),
         Scale::Wait(why, wake) => hold(draft, why, wake),
         Scale::Right => hold(draft, WaitingOn::Paused, Wake::OnChange),
     }
@@ -165,10 +165,12 @@ fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh:
         return end(world, draft);
     }
     let Progress { mut effects, mut looks, mut why, wake, .. } = progress;
+    let place = place(&draft);
     let mut wake = wake.unwrap_or(Wake::OnChange);
     match scale::start(world, &draft) {
         Scale::Right => {}
-        Scale::Do(effect) => effects.push(effect),
+        // First: what it was decided on ages.
+        Scale::Do(effect) => effects.insert(0, effect),
         Scale::Look(topics) => looks.extend(topics),
         Scale::Wait(reason, at) => {
             why.push(reason);
@@ -178,12 +180,18 @@ fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh:
     if fresh {
         // The plan is stored first, and looked at with fresh eyes then.
         let again = if looks.is_empty() { wake } else { Wake::After(Duration::ZERO) };
-        return settle(draft, effects, Rest { wake: again, why });
+        return settle(draft, effects, Rest::new(again, why).at(place));
     }
     if effects.is_empty() && !looks.is_empty() {
         return Decision::Look(looks);
     }
-    settle(draft, effects, Rest { wake, why })
+    settle(draft, effects, Rest::new(wake, why).at(place))
+}
+
+/// How far the plan in the draft is.
+fn place(draft: &StatusDraft<'_>) -> Option<Place> {
+    let plan = draft.status().plan.as_ref()?;
+    Some(Place { plan: plan.id.clone(), done: cursor(plan).unwrap_or(plan.tasks.len()) })
 }
 
 /// A plan whose ids are taken by somebody else's records is replaced; the phase stays.
@@ -194,7 +202,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, text: String) -> Decisi
         choose::first(Inputs { node, peers: &status.resolved_peers, witnesses: &status.resolved_state_syncers }).plan(node)
     });
     draft.supersede(plan);
-    settle(draft, Vec::new(), Rest { wake: Wake::After(Duration::ZERO), why: vec![WaitingOn::Sidecar(text)] })
+    settle(draft, Vec::new(), Rest::new(Wake::After(Duration::ZERO), vec![WaitingOn::Sidecar(text)]))
 }
 
 /// The plan has ended in the draft: what else is known goes into the same write.
@@ -213,7 +221,7 @@ fn end(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
         let why = WaitingOn::NodeFailed(failure(&draft));
         show_wait(&mut draft, &why);
     }
-    settle(draft, Vec::new(), Rest { wake: Wake::After(Duration::ZERO), why: Vec::new() })
+    settle(draft, Vec::new(), Rest::new(Wake::After(Duration::ZERO), Vec::new()))
 }
 
 fn is_failed(draft: &StatusDraft<'_>) -> bool {
@@ -231,12 +239,12 @@ fn failure(draft: &StatusDraft<'_>) -> String {
 /// Starts the pod if it should run, and shows what there is to show.
 fn with_start(world: World<'_>, draft: StatusDraft<'_>, mut why: Vec<WaitingOn>, wake: Wake) -> Decision {
     match scale::start(world, &draft) {
-        Scale::Right => settle(draft, Vec::new(), Rest { wake, why }),
-        Scale::Do(effect) => settle(draft, vec![effect], Rest { wake: Wake::After(Duration::ZERO), why }),
+        Scale::Right => settle(draft, Vec::new(), Rest::new(wake, why)),
+        Scale::Do(effect) => settle(draft, vec![effect], Rest::new(Wake::After(Duration::ZERO), why)),
         Scale::Look(topics) => Decision::Look(topics),
         Scale::Wait(reason, at) => {
             why.push(reason);
-            settle(draft, Vec::new(), Rest { wake: wake.sooner(at), why })
+            settle(draft, Vec::new(), Rest::new(wake.sooner(at), why))
         }
     }
 }
@@ -244,7 +252,7 @@ fn with_start(world: World<'_>, draft: StatusDraft<'_>, mut why: Vec<WaitingOn>,
 /// Shows what is waited for, and rests.
 fn hold(mut draft: StatusDraft<'_>, why: WaitingOn, wake: Wake) -> Decision {
     show_wait(&mut draft, &why);
-    settle(draft, Vec::new(), Rest { wake, why: vec![why] })
+    settle(draft, Vec::new(), Rest::new(wake, vec![why]))
 }
 
 fn show_wait(draft: &mut StatusDraft<'_>, why: &WaitingOn) {

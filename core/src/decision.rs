@@ -66,9 +66,29 @@ pub struct Rest {
     pub wake: Wake,
     /// What is waited for; empty when the node is as wanted.
     pub why: Vec<WaitingOn>,
+    /// How far the active plan is, more than is stored of it.
+    pub place: Option<Place>,
+}
+
+/// How far a plan is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Id of the plan.
+    pub plan: String,
+    /// How many of its tasks are complete.
+    pub done: usize,
 }
 
 impl Rest {
+    pub(crate) fn new(wake: Wake, why: Vec<WaitingOn>) -> Self {
+        Self { wake, why, place: None }
+    }
+
+    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
+    }
+
     fn show(&self) -> Value {
         let why: Vec<String> = self.why.iter().map(ToString::to_string).collect();
         json!({"wake": self.wake.show(), "why": why})
@@ -119,6 +139,11 @@ impl Act {
     /// The effects in order, and the rest after them.
     pub fn into_parts(self) -> (Vec<Effect>, Rest) {
         (self.effects, self.rest)
+    }
+
+    /// What to wait for after the effects.
+    pub fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     fn show(&self) -> Value {

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub(crate) fn decide(world: World<'_>) -> Decision {
     let node = world.node;
     if !node.has_finalizer() {
-        return Decision::Rest(Rest { wake: Wake::OnChange, why: Vec::new() });
+        return Decision::Rest(Rest::new(Wake::OnChange, Vec::new()));
     }
     if node.status.phase != Some(NodePhase::Terminating) {
         let mut draft = StatusDraft::open(node, world.now);
@@ -94,12 +94,12 @@ pub(crate) fn attempt(world: World<'_>, effect: Effect) -> Decision {
             Decision::Rest(waiting(text))
         }
         None => {
-            let rest = Rest { wake: Wake::After(Duration::ZERO), why: Vec::new() };
+            let rest = Rest::new(Wake::After(Duration::ZERO), Vec::new());
             Decision::Act(Act::new(vec![effect], rest))
         }
     }
 }
 
 fn waiting(text: &str) -> Rest {
-    Rest { wake: Wake::After(AGAIN), why: vec![WaitingOn::Deletion(text.to_owned())] }
+    Rest::new(Wake::After(AGAIN), vec![WaitingOn::Deletion(text.to_owned())])
 }

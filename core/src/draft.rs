@@ -58,7 +58,13 @@ impl<'a> StatusDraft<'a> {
 
     /// Sets a condition, at today's generation.
     pub(crate) fn condition(&mut self, kind: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
-        condition::set(&mut self.next.conditions, kind, status, reason, message, self.node.generation(), self.now);
+        let stored = condition::find(&self.node.status.conditions, &kind).filter(|c| c.status == status);
+        let since = stored.and_then(|c| c.last_transition_time.clone());
+        condition::set(&mut self.next.conditions, kind.clone(), status, reason, message, self.node.generation(), self.now);
+        // Two rules may speak of one condition in a pass; what moves its time is the step from what is stored.
+        if let (Some(_), Some(drafted)) = (&since, self.next.conditions.iter_mut().find(|c| c.condition_type == kind)) {
+            drafted.last_transition_time = since;
+        }
     }
 
     /// Sets a condition only where none of its type is stored.

@@ -27,6 +27,8 @@ mod retry;
 mod scale;
 mod steady;
 mod task;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod world;
 
 pub use decide::decide;

@@ -45,8 +45,8 @@ pub enum QuantityError {
 }
 
 impl Quantity {
-    /// Reads a text as the API server does: no blanks, amounts below one billionth are rounded away from zero, binary
-    /// amounts end at the largest 64-bit number.
+    /// Reads a text as the API server does: no blanks, amounts below one billionth are rounded away from
+    /// zero, binary amounts end at the largest 64-bit number.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let (negative, unsigned) = match text.as_bytes().first() {
             None => return Err(QuantityError::Empty),

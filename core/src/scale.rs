@@ -57,6 +57,11 @@ pub(crate) fn start(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
             return Scale::Right;
         }
     }
+    // Its controller writes to a new object right away; a start in between would only be refused as stale.
+    if sts.status.as_ref().and_then(|s| s.observed_generation) < sts.metadata.generation {
+        let text = "the StatefulSet was not observed by its controller yet".to_owned();
+        return Scale::Wait(WaitingOn::Pod(text), Wake::After(AGAIN));
+    }
     let wanted = BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Pods]);
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);

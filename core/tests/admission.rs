@@ -64,7 +64,8 @@ fn refusals_name_field_and_remedy() {
     assert_eq!(
         refusals(check(&node(&json!({"image": "", "chainId": "A", "fullNode": {}, "paused": "no"})))),
         [
-            "spec.chainId: must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$; use lower-case letters and digits, with \
+            "spec.chainId: must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$; use lower-case letters and digits, \
+             with \
              dashes only inside",
             "spec.image: must not be empty; set the image of the node software",
             "spec.paused: must be true or false, not text; write true or false without quotes",
@@ -77,11 +78,19 @@ fn refusals_name_field_and_remedy() {
     );
     assert_eq!(
         refusals(check(&node(&json!({})))),
-        [
-            "spec: spec must set precisely one mode; keep one of fullNode, archive, replayer, validator, seed and \
-             omit the rest"
-        ]
+        ["spec: spec must set precisely one mode; keep one of fullNode, archive, replayer, validator, \
+             seed and \
+             omit the rest"]
     );
+}
+
+#[test]
+fn rules_are_asked_unless_the_shape_is_wrong() {
+    let paths = |object: &Value| -> Vec<String> {
+        check(object).expect_err("something is wrong").into_iter().map(|error| error.path).collect()
+    };
+    assert_eq!(paths(&node(&json!({"chainId": "UPPER"}))), ["spec.chainId", "spec"]);
+    assert_eq!(paths(&node(&json!({"chainId": 5}))), ["spec.chainId"]);
 }
 
 #[test]
@@ -121,6 +130,8 @@ fn times_are_read_as_the_server_reads_them() {
     {
         assert!(at(time), "{time}");
     }
+    // Oddities of the server, kept so that a pretend server stores what a real one does.
+    assert!(at("2026-01-02T03:04:05,5Z") && at("2026-01-02T03:04:05ZT"));
     for garbage in
         ["", "2026-01-02", "2026-01-02 03:04:05Z", "2026-01-02T03:04Z", "2026-01-02T03:04:05", "now"]
     {
@@ -164,8 +175,14 @@ fn garbage_has_an_answer() {
 #[test]
 fn each_rule_has_a_twin_that_refuses() {
     let secret = |name: &str| json!({"secret": {"secretName": name}});
-    let ring = |data: &str, pass: &str| json!({"secret": {"secretName": data, "passphraseSecretRef": {"secretName": pass, "key": "k"}}});
-    let keys = |operator: Value| json!({"validator": {"signingKey": secret("s"), "nodeKey": secret("n"), "operatorKeyring": operator}});
+    let ring = |data: &str, passphrase: &str| {
+        let reference = json!({"secretName": passphrase, "key": "k"});
+        json!({"secret": {"secretName": data, "passphraseSecretRef": reference}})
+    };
+    let keys = |ring: Value| {
+        let (signing_key, node_key) = (secret("s"), secret("n"));
+        json!({"validator": {"signingKey": signing_key, "nodeKey": node_key, "operatorKeyring": ring}})
+    };
     let on_create = [
         json!({}),
         json!({"replayer": {"snapshot": {"s3": {"targetHeight": 1}}}}),

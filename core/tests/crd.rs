@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 const CONTRACT: &str = include_str!("../fixtures/crd/seinodes.schema.json");
 
-/// Drops what is ours to choose: descriptions, texts of rules (their number stays), columns beyond the contract's.
+/// Drops what is ours to choose: descriptions, texts of rules (their number stays), columns beyond the
+/// contract's.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end early")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use seinode_core::platform::{
     BUILTIN, GATEWAY_VARIABLES, Platform, PlatformError, check_gateway, parse, witnesses,
@@ -67,14 +68,14 @@ fn required_texts_are_asked_for_in_their_order() {
     ];
     let mut text = String::new();
     for (section, keys) in order {
-        text.push_str(&format!("{section}:\n"));
+        writeln!(text, "{section}:").unwrap();
         for key in keys {
             for blank in ["", "null", "''", "'  '"] {
                 let key_path = format!("{section}.{key} is required");
                 assert!(message(&format!("{text}  {key}: {blank}\n")).starts_with(&key_path), "{key}");
             }
             let value = if key.starts_with("size") { "1Gi" } else { "x" };
-            text.push_str(&format!("  {key}: {value}\n"));
+            writeln!(text, "  {key}: {value}").unwrap();
         }
     }
     assert!(checked(&text).is_ok());
@@ -194,7 +195,8 @@ fn quantities_are_checked_in_their_order() {
     assert!(message(&blank).starts_with("resources.validator.memory is \" 8Gi\""));
 }
 
-/// Deliberate difference (S32): sizes of claims are looked at when the program starts, not when a claim is made.
+/// Deliberate difference (S32): sizes of claims are looked at when the program starts, not when a claim is
+/// made.
 #[test]
 fn storage_sizes_are_checked_at_start() {
     for (line, bad, expected) in [

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use seinode_core::render::scripts;
 
-/// What `seid` and the exporter do here: note who they are and how they were called, then what the case asks for.
+/// What `seid` and the exporter do here: note who they are and how they were called, then what the case asks
+/// for.
 const STUB: &str = r#"#!/bin/sh
 {
   echo "pid $$"
@@ -149,7 +150,7 @@ fn sidecar(listener: TcpListener, answers: &'static [&'static str]) -> thread::J
     thread::spawn(move || {
         let mut asked = Vec::new();
         for answer in answers {
-            let (mut caller, _) = listener.accept().unwrap();
+            let mut caller = accept(&listener);
             caller.set_read_timeout(Some(LIMIT)).unwrap();
             let mut question = Vec::new();
             while !question.ends_with(b"\r\n\r\n") {
@@ -164,10 +165,33 @@ fn sidecar(listener: TcpListener, answers: &'static [&'static str]) -> thread::J
     })
 }
 
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((caller, _)) => {
+                caller.set_nonblocking(false).unwrap();
+                return caller;
+            }
+            Err(_) => assert!(start.elapsed() < LIMIT, "nobody called"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn listen() -> (TcpListener, i32) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = i32::from(listener.local_addr().unwrap().port());
     (listener, port)
+}
+
+/// A port where nobody listens. It lies below those that the system hands out, so no other test gets it by
+/// chance.
+fn unused(place: u32) -> u16 {
+    let first = 20_000 + (std::process::id() % 2_000) * 5 + place;
+    let mut ports = (first..32_000).step_by(5).map(|port| u16::try_from(port).unwrap());
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
 }
 
 /// Waits in scripts are five seconds; a test that needs several of them makes them short.
@@ -247,13 +271,12 @@ fn the_keyring_backend_is_set_on_every_start() {
 #[test]
 fn seid_starts_when_the_sidecar_says_200_and_takes_the_place_of_the_shell() {
     let lab = Lab::new("seid", "exit 3");
-    let (listener, port) = listen();
     // First nobody is there: the question can't even be asked.
-    drop(listener);
-    let script = hurried(&scripts::seid(port));
+    let port = unused(0);
+    let script = hurried(&scripts::seid(port.into()));
     let running = lab.start("/bin/bash", &script);
     thread::sleep(Duration::from_millis(200));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap())).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let asked = sidecar(
         listener,
         &[
@@ -284,12 +307,11 @@ fn assert_ignores_nothing(lab: &Lab) {
 #[test]
 fn a_stop_ends_the_wait_at_once() {
     let (silent, silent_port) = listen();
-    let (unused, unused_port) = listen();
-    drop(unused);
+    let unused_port = unused(1);
     for (what, script) in [
-        ("nobody there", scripts::seid(unused_port)),
+        ("nobody there", scripts::seid(unused_port.into())),
         ("no answer", scripts::seid(silent_port)),
-        ("nobody there", scripts::bootstrap_seid(unused_port, 7)),
+        ("nobody there", scripts::bootstrap_seid(unused_port.into(), 7)),
         (
             "no gRPC",
             scripts::cosmos_exporter().replace("localhost/9090", &format!("localhost/{unused_port}")),
@@ -345,13 +367,12 @@ fn bootstrap_passes_a_stop_on_and_waits_for_the_end() {
 #[test]
 fn the_exporter_starts_when_grpc_is_there() {
     let lab = Lab::new("exporter", "exit 4");
-    let (listener, port) = listen();
-    drop(listener);
+    let port = unused(2);
     let script = hurried(&scripts::cosmos_exporter()).replace("localhost/9090", &format!("localhost/{port}"));
     let running = lab.start("/bin/bash", &script);
     thread::sleep(Duration::from_millis(200));
     assert_eq!(lab.words(), "");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap())).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let pid = running.child.id().to_string();
     assert_eq!(running.code(), 4);
     drop(listener);

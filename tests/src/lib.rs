@@ -1,2 +1,5 @@
-//! Skeleton.
+//! The laws, the scenarios, and the real control plane that they run against.
+
+pub mod live;
 pub mod validation_cases;
+pub mod stage;

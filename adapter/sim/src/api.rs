@@ -1,10 +1,11 @@
 //! The store behind one tower service that a real `kube::Client` talks to.
 //!
-//! Answers: HTTP requests, as kube-apiserver would. Refuses to know: sockets, authentication, and what the objects are
-//! for. Upholds: the effect of a request happens at one instant, under the lock of the store; every request is recorded
-//! before its answer leaves; troubles are asked for before and after the effect, never in between.
+//! Answers: HTTP requests, as kube-apiserver would. Refuses to know: sockets, authentication, and what the
+//! objects are for. Upholds: the effect of a request happens at one instant, under the lock of the store;
+//! every request is recorded before its answer leaves; troubles are asked for before and after the effect,
+//! never in between.
 //!
-//! ```ignore
+//! ```text
 //! let store = Store::new(Clock::starting_at(start));
 //! let server = ApiServer::new(&store);
 //! let client = kube::Client::new(server.serving("operator"), "default");
@@ -44,9 +45,6 @@ use crate::store::Store;
 use answer::Answer;
 use request::Unread;
 
-/// The body of an answer; a watch streams its events.
-pub type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
-
 /// The pretend API server. Clones share the store, the record and the troubles.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -84,7 +82,10 @@ impl ApiServer {
     /// The service for one client; the name stands in the record, and troubles can aim at it.
     #[must_use]
     pub fn serving(&self, client: &str) -> Self {
-        Self { client: Arc::from(client), ..self.clone() }
+        Self {
+            client: Arc::from(client),
+            ..self.clone()
+        }
     }
 
     /// What was requested so far.
@@ -97,7 +98,10 @@ impl ApiServer {
         &self.store
     }
 
-    async fn serve<B>(self, request: HttpRequest<B>) -> Result<Response<AnswerBody>, io::Error>
+    async fn serve<B>(
+        self,
+        request: HttpRequest<B>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, io::Error>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -114,7 +118,12 @@ impl ApiServer {
             None => self.effect(&request),
         };
         let after = self.faults.after(&request, answer.code());
-        self.recorder.push(Record::answered(&request, self.store.clock().now(), answer.code(), &after));
+        self.recorder.push(Record::answered(
+            &request,
+            self.store.clock().now(),
+            answer.code(),
+            &after,
+        ));
         let answer = self.suffer_quietly(after).await?.unwrap_or(answer);
         Ok(answer.into_response(&request, &self.faults))
     }
@@ -123,15 +132,25 @@ impl ApiServer {
         verb::run(&self.store, request).unwrap_or_else(Answer::from)
     }
 
-    fn refuse(&self, parts: &Parts, unread: Unread) -> Response<AnswerBody> {
-        self.recorder.push(Record::unread(parts, &self.client, self.store.clock().now(), unread.code()));
+    fn refuse(&self, parts: &Parts, unread: Unread) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+        self.recorder.push(Record::unread(
+            parts,
+            &self.client,
+            self.store.clock().now(),
+            unread.code(),
+        ));
         unread.into_response()
     }
 
     /// A trouble before the effect; one that leaves no effect and no answer is recorded here.
-    async fn suffer(&self, request: &Request, trouble: Trouble) -> Result<Option<Answer>, io::Error> {
+    async fn suffer(
+        &self,
+        request: &Request,
+        trouble: Trouble,
+    ) -> Result<Option<Answer>, io::Error> {
         if matches!(trouble, Trouble::Hang | Trouble::Lose) {
-            self.recorder.push(Record::unheard(request, self.store.clock().now(), &trouble));
+            self.recorder
+                .push(Record::unheard(request, self.store.clock().now(), &trouble));
         }
         self.suffer_quietly(trouble).await
     }
@@ -144,7 +163,10 @@ impl ApiServer {
                 Ok(None)
             }
             Trouble::Hang => std::future::pending::<Result<Option<Answer>, io::Error>>().await,
-            Trouble::Lose => Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")),
+            Trouble::Lose => Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "connection reset by peer",
+            )),
             Trouble::Refuse(refusal) => Ok(Some(Answer::from(refusal))),
         }
     }
@@ -155,7 +177,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Response = Response<AnswerBody>;
+    type Response = Response<UnsyncBoxBody<Bytes, io::Error>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -169,6 +191,8 @@ where
 }
 
 /// A whole body, for answers that do not stream.
-fn whole(bytes: Bytes) -> AnswerBody {
-    http_body_util::Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
+fn whole(bytes: Bytes) -> UnsyncBoxBody<Bytes, io::Error> {
+    http_body_util::Full::new(bytes)
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
 }

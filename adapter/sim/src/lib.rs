@@ -2,6 +2,7 @@
 
 pub mod api;
 mod apply;
+pub mod cluster;
 pub mod error;
 mod patch;
 pub mod kubelet;

@@ -1,7 +1,7 @@
 //! Patches that are worded against the object itself.
 //!
-//! Answers: what an object looks like after a merge patch (RFC 7396) or a JSON patch (RFC 6902). Refuses to know: what
-//! the object is. Upholds: a patch that does not fit is refused and changes nothing.
+//! Answers: what an object looks like after a merge patch (RFC 7396) or a JSON patch (RFC 6902). Refuses to
+//! know: what the object is. Upholds: a patch that does not fit is refused and changes nothing.
 
 mod pointer;
 
@@ -39,7 +39,9 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(map) = target.as_object_mut() else { return };
+    let Some(map) = target.as_object_mut() else {
+        return;
+    };
     for (field, change) in changes {
         if change.is_null() {
             map.remove(field);
@@ -83,6 +85,7 @@ fn run(object: &mut Value, operation: &Value) -> Result<(), Unfit> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may end early")]
 mod tests {
     use super::*;
     use serde_json::json;
@@ -94,17 +97,29 @@ mod tests {
             (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
             (json!({"a":"b"}), json!({"a":null}), json!({})),
-            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+            (
+                json!({"a":"b","b":"c"}),
+                json!({"a":null}),
+                json!({"b":"c"}),
+            ),
             (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+            (
+                json!({"a":{"b":"c"}}),
+                json!({"a":{"b":"d","c":null}}),
+                json!({"a":{"b":"d"}}),
+            ),
             (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!(["a","b"]), json!(["c","d"]), json!(["c","d"])),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
             (json!({"a":"b"}), json!(["c"]), json!(["c"])),
             (json!({"a":"foo"}), json!(null), json!(null)),
             (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!([1,2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+            (
+                json!({}),
+                json!({"a":{"bb":{"ccc":null}}}),
+                json!({"a":{"bb":{}}}),
+            ),
         ] {
             let mut result = target.clone();
             merge(&mut result, &patch);

@@ -1,10 +1,11 @@
 //! The objects of the pretend cluster.
 //!
 //! Answers: what is stored, and what a write turns it into. Refuses to know: HTTP, and who watches.
-//! Upholds: one counter of versions over all kinds; a write either happens whole or is refused; a write that changes
-//! nothing makes no version; equal calls at equal times give equal objects, uids included.
+//! Upholds: one counter of versions over all kinds; a write either happens whole or is refused; a write
+//! that changes nothing makes no version; equal calls at equal times give equal objects, uids included.
 //!
-//! The direct interface, for the controllers of the pretend cluster and for tests (the HTTP one is in [`crate::api`]):
+//! The direct interface, for the controllers of the pretend cluster and for tests (the HTTP one is in
+//! [`crate::api`]):
 //!
 //! ```text
 //! Store::new(Clock) -> Store                                   // clones share the objects
@@ -27,6 +28,7 @@
 //!
 //! `namespace` is `""` for kinds that live in none.
 
+mod check;
 mod clock;
 mod create;
 mod delete;
@@ -59,12 +61,16 @@ pub(crate) use update::{Part, Write};
 
 use crate::error::{FieldError, StoreError};
 
-/// Judges an object of a custom kind before it is stored: the new object and the stored one, if any. It answers
-/// the object to store instead, pruned and defaulted, or what is wrong with it.
+/// Judges an object of a custom kind before it is stored: the new object and the stored one, if any. It
+/// answers the object to store instead, pruned and defaulted, or what is wrong with it.
 #[derive(Clone)]
-pub struct Validator(Arc<Judge>);
-
-type Judge = dyn Fn(&Value, Option<&Value>) -> Result<Value, Vec<FieldError>> + Send + Sync;
+#[expect(
+    clippy::type_complexity,
+    reason = "it is spelled out this once; this type is its name"
+)]
+pub struct Validator(
+    Arc<dyn Fn(&Value, Option<&Value>) -> Result<Value, Vec<FieldError>> + Send + Sync>,
+);
 
 impl Validator {
     /// Wraps a function of the new object and the stored one.
@@ -103,13 +109,21 @@ impl Store {
     pub fn new(clock: Clock) -> Self {
         let state = State::default();
         let changes = watch::Sender::new(state.version());
-        Self { state: Arc::new(Mutex::new(state)), changes, clock, manager: Arc::from(DIRECT_MANAGER) }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changes,
+            clock,
+            manager: Arc::from(DIRECT_MANAGER),
+        }
     }
 
     /// The same objects, written under another field manager.
     #[must_use]
     pub fn acting_as(&self, manager: &str) -> Self {
-        Self { manager: Arc::from(manager), ..self.clone() }
+        Self {
+            manager: Arc::from(manager),
+            ..self.clone()
+        }
     }
 
     /// The clock that dates the writes.
@@ -129,7 +143,9 @@ impl Store {
 
     /// One object.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Arc<Value>, StoreError> {
-        self.lock().stored(&Key::new(kind, namespace, name)).cloned()
+        self.lock()
+            .stored(&Key::new(kind, namespace, name))
+            .cloned()
     }
 
     /// All objects of a kind, of one namespace or of all, by namespace and name.
@@ -140,8 +156,21 @@ impl Store {
     /// Stores a new object. Its namespace is the object's own, or `default`.
     pub fn create(&self, kind: Kind, object: Value) -> Result<Arc<Value>, StoreError> {
         let own = namespace(&object).to_owned();
-        let namespace = if !kind.is_namespaced() || !own.is_empty() { own } else { "default".to_owned() };
-        self.write(|state, who| state.create(Draft { kind, namespace: &namespace, object }, who))
+        let namespace = if !kind.is_namespaced() || !own.is_empty() {
+            own
+        } else {
+            "default".to_owned()
+        };
+        self.write(|state, who| {
+            state.create(
+                Draft {
+                    kind,
+                    namespace: &namespace,
+                    object,
+                },
+                who,
+            )
+        })
     }
 
     /// Replaces a whole object, status excepted where it has a subresource.
@@ -184,7 +213,11 @@ impl Store {
         force: bool,
     ) -> Result<Arc<Value>, StoreError> {
         let key = Key::new(kind, namespace, name);
-        self.write(|state, who| state.apply(&key, Part::Main, body, force, who).map(|done| done.object))
+        self.write(|state, who| {
+            state
+                .apply(&key, Part::Main, body, force, who)
+                .map(|done| done.object)
+        })
     }
 
     /// Deletes an object, or marks it for deletion while finalizers or a grace period hold it.
@@ -199,13 +232,14 @@ impl Store {
         self.write(|state, who| state.delete(&key, options, who))
     }
 
-    /// One pass of garbage collection over everything that changed since the last. Answers the number of writes.
+    /// One pass of garbage collection over everything that changed since the last. Answers the number of
+    /// writes.
     pub fn collect_garbage(&self) -> usize {
-        self.write(|state, who| state.collect_garbage(who))
+        self.write(State::collect_garbage)
     }
 
-    /// Reads the list types of a custom kind (`x-kubernetes-list-type` and its keys) from its OpenAPI schema, so
-    /// that applies merge its lists as the real server would.
+    /// Reads the list types of a custom kind (`x-kubernetes-list-type` and its keys) from its OpenAPI
+    /// schema, so that applies merge its lists as the real server would.
     pub fn declare(&self, kind: Kind, schema: &Value) {
         self.lock().declare(kind, schema);
     }
@@ -236,8 +270,15 @@ impl Store {
         self.write_as(&self.manager, work)
     }
 
-    pub(crate) fn write_as<T>(&self, manager: &str, work: impl FnOnce(&mut State, &Write<'_>) -> T) -> T {
-        let who = Write { manager, now: self.clock.now() };
+    pub(crate) fn write_as<T>(
+        &self,
+        manager: &str,
+        work: impl FnOnce(&mut State, &Write<'_>) -> T,
+    ) -> T {
+        let who = Write {
+            manager,
+            now: self.clock.now(),
+        };
         let mut state = self.lock();
         let before = state.version();
         let result = work(&mut state, &who);
@@ -250,9 +291,19 @@ impl Store {
     }
 
     /// Runs one write on a copy, for dry runs.
-    pub(crate) fn rehearse<T>(&self, manager: &str, work: impl FnOnce(&mut State, &Write<'_>) -> T) -> T {
+    pub(crate) fn rehearse<T>(
+        &self,
+        manager: &str,
+        work: impl FnOnce(&mut State, &Write<'_>) -> T,
+    ) -> T {
         let mut copy = State::clone(&self.lock());
-        work(&mut copy, &Write { manager, now: self.clock.now() })
+        work(
+            &mut copy,
+            &Write {
+                manager,
+                now: self.clock.now(),
+            },
+        )
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,8 +1,8 @@
 //! A watch: the changes of one kind as a stream of events.
 //!
 //! Answers: which events a watcher sees, from which version on. Refuses to know: how events are sent.
-//! Upholds: events come in the order of versions and none is left out; a watcher that asks for more than is kept is
-//! told 410; a bookmark never names a version that still has events to come.
+//! Upholds: events come in the order of versions and none is left out; a watcher that asks for more than is
+//! kept is told 410; a bookmark never names a version that still has events to come.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -134,11 +134,13 @@ impl Watch {
         if matches!(self.wish.start, Start::Announced | Start::Everything) {
             let all = state.of_kind(self.wish.kind, self.wish.namespace.as_deref());
             let selected = all.filter(|object| self.wish.selection.includes(object));
-            self.queue.extend(selected.map(|object| event(Happened::Added, object.clone())));
+            self.queue
+                .extend(selected.map(|object| event(Happened::Added, object.clone())));
         }
         if self.wish.start == Start::Announced {
             let notes = json!({ "k8s.io/initial-events-end": "true" });
-            self.queue.push_back(bookmark(self.wish.kind, version, notes));
+            self.queue
+                .push_back(bookmark(self.wish.kind, version, notes));
         }
     }
 
@@ -149,17 +151,23 @@ impl Watch {
             Slice::Changes(changes) => changes,
             Slice::Gone(oldest) => {
                 let status = StoreError::gone(self.cursor, oldest).to_status();
-                self.queue.push_back(event(Happened::Error, Arc::new(status)));
+                self.queue
+                    .push_back(event(Happened::Error, Arc::new(status)));
                 self.is_over = true;
                 return;
             }
         };
         self.cursor = self.cursor.max(state.version());
-        self.queue.extend(changes.iter().filter_map(|change| self.wish.event_of(change)));
+        self.queue.extend(
+            changes
+                .iter()
+                .filter_map(|change| self.wish.event_of(change)),
+        );
         if state.bookmarks() > self.bookmarks_seen {
             self.bookmarks_seen = state.bookmarks();
             if self.wish.wants_bookmarks {
-                self.queue.push_back(bookmark(self.wish.kind, self.cursor, Value::Null));
+                self.queue
+                    .push_back(bookmark(self.wish.kind, self.cursor, Value::Null));
             }
         }
     }
@@ -188,8 +196,12 @@ impl Wish {
         if !self.concerns(&change.key) {
             return None;
         }
-        let before = change.before.as_ref().filter(|object| self.selection.includes(object));
-        let after = Some(&change.after).filter(|object| !change.is_deletion && self.selection.includes(object));
+        let before = change
+            .before
+            .as_ref()
+            .filter(|object| self.selection.includes(object));
+        let after = Some(&change.after)
+            .filter(|object| !change.is_deletion && self.selection.includes(object));
         match (before, after) {
             (None, None) => None,
             (None, Some(object)) => Some(event(Happened::Added, object.clone())),
@@ -197,14 +209,22 @@ impl Wish {
             // The watcher gets the object as it last knew it, under the version that took it away.
             (Some(object), None) => {
                 let mut last = Value::clone(object);
-                set_metadata(&mut last, "resourceVersion", json!(change.version.to_string()));
+                set_metadata(
+                    &mut last,
+                    "resourceVersion",
+                    json!(change.version.to_string()),
+                );
                 Some(event(Happened::Deleted, Arc::new(last)))
             }
         }
     }
 
     fn concerns(&self, key: &Key) -> bool {
-        key.kind == self.kind && self.namespace.as_deref().is_none_or(|namespace| *namespace == *key.namespace)
+        key.kind == self.kind
+            && self
+                .namespace
+                .as_deref()
+                .is_none_or(|namespace| *namespace == *key.namespace)
     }
 }
 

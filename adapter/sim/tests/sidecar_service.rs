@@ -1,11 +1,13 @@
 //! The service in front of the sidecars: routes, faults and the proxy's part.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end early")]
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use k8s_openapi::jiff::Timestamp;
 use seinode_sim::sidecar::{
-    ConnectError, Director, Fault, Line, Mishap, Script, Sidecar, SidecarService, Surroundings, Switchboard, Volume,
+    ConnectError, Director, Fault, Line, Mishap, Script, Sidecar, SidecarService, Surroundings, Switchboard,
+    Volume,
 };
 use seinode_sim::store::Clock;
 use std::sync::Arc;
@@ -29,7 +31,8 @@ fn bench(around: Surroundings) -> Bench {
 
 impl Bench {
     async fn call(&self, method: &str, uri: &str, body: &str) -> Result<(StatusCode, String), ConnectError> {
-        let request = Request::builder().method(method).uri(uri).body(Full::new(Bytes::from(body.to_owned())));
+        let request =
+            Request::builder().method(method).uri(uri).body(Full::new(Bytes::from(body.to_owned())));
         let answer = self.service.clone().oneshot(request.unwrap()).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -76,7 +79,8 @@ async fn mishaps_show_on_the_wire() {
     let bench = bench(Surroundings::new("pacific-1"));
     let once = |what| Mishap { what, method: None, path: None, times: Some(1) };
     bench.director.direct(|script| {
-        script.mishaps = [Fault::Refuse, Fault::Status(502), Fault::LoseAnswer, Fault::Hang].map(once).to_vec();
+        script.mishaps =
+            [Fault::Refuse, Fault::Status(502), Fault::LoseAnswer, Fault::Hang].map(once).to_vec();
     });
     let tasks = format!("{HOST}/v0/tasks");
     assert_eq!(bench.code("POST", &tasks, READY).await, Err(ConnectError::Refused));
@@ -84,7 +88,7 @@ async fn mishaps_show_on_the_wire() {
     assert_eq!(bench.director.runs("mark-ready"), 0);
     assert_eq!(bench.code("POST", &tasks, READY).await, Err(ConnectError::Closed));
     assert_eq!(bench.director.runs("mark-ready"), 1);
-    let silent = tokio::time::timeout(Duration::from_secs(60), bench.code("GET", &tasks, "")).await;
+    let silent = tokio::time::timeout(Duration::from_mins(1), bench.code("GET", &tasks, "")).await;
     assert!(silent.is_err());
     assert_eq!(bench.code("POST", &tasks, READY).await, Ok(201));
     assert_eq!(bench.director.submissions("mark-ready"), 2);
@@ -100,7 +104,8 @@ async fn the_token_is_asked_for_where_the_proxy_does() {
     assert_eq!(bench.code("GET", &format!("{HOST}/v0/healthz"), "").await, Ok(503));
     assert_eq!(bench.code("GET", &format!("{HOST}/v0/status"), "").await, Ok(401));
     let request = Request::get(format!("{HOST}/v0/status")).header("authorization", "Bearer secret");
-    let answer = bench.service.clone().oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    let answer =
+        bench.service.clone().oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 200);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The fixture holds request and response pairs; time stamps, error texts and ids made up by the server are not
 //! compared, everything else is: status, body keys and values, `run`, and the headers that carry meaning.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end early")]
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use seinode_sim::sidecar::{
@@ -67,7 +68,8 @@ impl Bench {
         }
         let given = read_body(&answer);
         let given = if is_made_up(request) { without_id(given) } else { given };
-        let wanted = if is_made_up(request) { without_id(wanted["body"].clone()) } else { wanted["body"].clone() };
+        let wanted =
+            if is_made_up(request) { without_id(wanted["body"].clone()) } else { wanted["body"].clone() };
         assert_eq!(comparable(given), comparable(wanted), "{context}");
     }
 }
@@ -81,7 +83,9 @@ fn read_body(answer: &Answer) -> Value {
 }
 
 fn is_made_up(request: &Value) -> bool {
-    request["method"] == "POST" && request["body"].get("id").is_none_or(|id| id == "") && request["body"].is_object()
+    request["method"] == "POST"
+        && request["body"].get("id").is_none_or(|id| id == "")
+        && request["body"].is_object()
 }
 
 fn without_id(mut body: Value) -> Value {
@@ -171,7 +175,8 @@ fn a8_records_found_running_at_start() {
         let what = event["event"].as_str().unwrap();
         let set = |last: &str, kind: &str, age: i64| {
             bench.volume.with(|disk| {
-                let mut record = disk.records.get(&id("002")).or(disk.records.get(&id("001"))).unwrap().clone();
+                let mut record =
+                    disk.records.get(&id("002")).or(disk.records.get(&id("001"))).unwrap().clone();
                 record.id = id(last);
                 record.kind = kind.to_owned();
                 record.status = Status::Running;
@@ -213,10 +218,12 @@ fn a8_records_found_running_at_start() {
 #[test]
 fn a10_post_before_each_get_hides_failures() {
     let mut bench = fresh();
-    let body = br#"{"id":"11111111-1111-4111-8111-000000000001","type":"config-apply","params":{"mode":"rpc"}}"#;
+    let body =
+        br#"{"id":"11111111-1111-4111-8111-000000000001","type":"config-apply","params":{"mode":"rpc"}}"#;
     for run in 1..=5 {
         bench.call("POST", "/v0/tasks", body);
-        let soon = Call { method: "GET", target: "/v0/tasks/11111111-1111-4111-8111-000000000001", body: b"" };
+        let soon =
+            Call { method: "GET", target: "/v0/tasks/11111111-1111-4111-8111-000000000001", body: b"" };
         let Handled::Answered(answer) = bench.sidecar.handle(soon, bench.now) else { panic!() };
         let seen = read_body(&answer);
         assert_eq!((&seen["status"], &seen["run"]), (&json!("running"), &json!(run)));

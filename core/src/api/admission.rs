@@ -1,8 +1,9 @@
 //! What an API server would say to an object, said without one.
 //!
-//! Answers: whether a create, an update or a status write passes the definition in [`crd`](super::crd), what would be
-//! stored, and otherwise everything that is wrong. Reads the same schema as the server; each CEL rule has a twin
-//! in Rust. Refuses to know: who asks, and `metadata` beyond its name and the names of its fields.
+//! Answers: whether a create, an update or a status write passes the definition in [`crd`](super::crd), what
+//! would be stored, and otherwise everything that is wrong. Reads the same schema as the server; each CEL
+//! rule has a twin in Rust. Refuses to know: who asks, and `metadata` beyond its name and the names of its
+//! fields.
 
 mod complaint;
 mod finding;
@@ -44,7 +45,8 @@ pub fn check(object: &Value) -> Result<Value, Vec<FieldError>> {
     judge(new, None)
 }
 
-/// Judges an update of a stored object with strict field checking. What was wrong before and is unchanged passes.
+/// Judges an update of a stored object with strict field checking. What was wrong before and is unchanged
+/// passes.
 pub fn check_update(old: &Value, new: &Value) -> Result<Value, Vec<FieldError>> {
     let mut new = tidied(new)?;
     remove_status(&mut new);
@@ -65,7 +67,8 @@ pub fn check_status(old: &Value, new: &Value) -> Result<Value, Vec<FieldError>> 
     judge(next, Some(old))
 }
 
-/// The object without fields that the schema does not know, as a server stores it when field checking is not strict.
+/// The object without fields that the schema does not know, as a server stores it when field checking is not
+/// strict.
 pub fn prune(object: &Value) -> Value {
     let mut pruned = object.clone();
     tidy::prune(&crd::root_schema(), &mut pruned);
@@ -96,7 +99,9 @@ fn judge(new: Value, old: Option<&Value>) -> Result<Value, Vec<FieldError>> {
     let schema = crd::root_schema();
     let site = Site::root(&schema, &new, old);
     let mut found = Findings::default();
-    metadata::name(&new).into_iter().for_each(|error| found.add(error));
+    if let Some(error) = metadata::name(&new) {
+        found.add(error);
+    }
     shape::check(&site, &mut found);
     if !found.is_blocked {
         rules(&site, &mut found);
@@ -113,7 +118,7 @@ fn rules(site: &Site<'_>, found: &mut Findings) {
         let text = rule.get("rule").and_then(Value::as_str).unwrap_or_default();
         let is_optional = rule.get("optionalOldSelf") == Some(&Value::Bool(true));
         let compares = text.contains("oldSelf") && !is_optional;
-        let holds = crd::rule::twin(text).is_none_or(|twin| twin(site.new, site.old));
+        let holds = crd::rule::twin(text).is_none_or(|twin| (twin.holds)(site.new, site.old));
         if holds || (compares && site.old.is_none()) {
             continue;
         }

@@ -70,7 +70,8 @@ pub(crate) fn root_schema() -> Value {
     .checked_on_create(
         rule::SHORT_NAME,
         ".metadata",
-        "metadata.name is longer than 52 characters, so names derived from it would not fit into labels; choose \
+        "metadata.name is longer than 52 characters, so names derived from it would not fit into labels; \
+         choose \
          a shorter name",
     )
     .into_value()

@@ -1,7 +1,8 @@
 //! Which of the five modes a node has, and what follows from the spec alone.
 //!
 //! Answers: the mode, its words in labels and config, and the derived predicates (`seinode.md` 4).
-//! Refuses to know: status, the cluster, the platform's settings. Whether the spec makes sense is asked in [`validate`].
+//! Refuses to know: status, the cluster, the platform's settings. Whether the spec makes sense is asked in
+//! [`validate`].
 
 mod check;
 

@@ -78,6 +78,7 @@ impl Stamp {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
 pub(crate) fn is_zero(n: &i64) -> bool {
     *n == 0
 }

@@ -100,6 +100,8 @@ fn door(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
         (Some(a), Some(b)) if a.id == b.id && b.phase == PlanPhase::Complete => Some(set(&a.target_phase)),
         (Some(a), Some(b)) if a.id == b.id && b.phase == PlanPhase::Failed => Some(set(&a.failed_phase)),
         (Some(a), None) if a.target_phase == before.phase => Some(None),
+        // Superseded: the ids of its tasks are taken, and nothing replaces it on a node that serves.
+        (Some(_), None) if before.phase == Some(NodePhase::Running) => None,
         (Some(_), None) => {
             out.push(finding(3, "an active plan that does not converge was removed"));
             None

@@ -1,8 +1,8 @@
 //! The app-config file as read, and the checks that turn it into [`Platform`].
 //!
-//! Answers: what each key says, whether all that is required is there (`platform-config.md` 1). Refuses to know: the
-//! form of names, images and witnesses. Laws: unknown keys never matter; the first fault in a fixed order is the one
-//! reported.
+//! Answers: what each key says, whether all that is required is there (`platform-config.md` 1). Refuses to
+//! know: the form of names, images and witnesses. Laws: unknown keys never matter; the first fault in a fixed
+//! order is the one reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,8 @@ pub struct PlatformFile {
     pub syncers: BTreeMap<String, Vec<String>>,
 }
 
-/// Reads the text of an app-config file. An empty text is an empty file; the checks are [`PlatformFile::check`].
+/// Reads the text of an app-config file. An empty text is an empty file; the checks are
+/// [`PlatformFile::check`].
 pub fn parse(text: &str) -> Result<PlatformFile, PlatformError> {
     let mut file = PlatformFile::default();
     file.fill(&yaml::read(text)?, SCHEMA, "")?;
@@ -58,7 +59,8 @@ impl PlatformFile {
         self.settings()
     }
 
-    /// Checks everything that a start needs, in the order of a start: required texts, gateway variables, quantities.
+    /// Checks everything that a start needs, in the order of a start: required texts, gateway variables,
+    /// quantities.
     pub fn check_start(&self, variables: &BTreeMap<String, String>) -> Result<Platform, PlatformError> {
         self.check_required()?;
         check_gateway(variables)?;
@@ -145,7 +147,8 @@ impl PlatformFile {
     }
 
     fn fill(&mut self, node: &Node, fields: &[(&str, Shape)], path: &str) -> Result<(), PlatformError> {
-        // Keys that differ only in case meet in one place; the tree's order (capitals first) decides which is last.
+        // Keys that differ only in case meet in one place; the tree's order (capitals first) decides which is
+        // last.
         for (name, value) in entries(node, path)? {
             let exact = fields.iter().find(|(field, _)| field == name);
             let Some((field, shape)) =

@@ -1,8 +1,9 @@
 //! The platform's settings: what the operator is told once for all nodes.
 //!
-//! Answers: how the text of the app-config file reads ([`parse`]), whether it is complete ([`PlatformFile::check`]) and
-//! what a node of a mode gets from it. Refuses to know: where the text comes from, and any node.
-//! Laws: same text, same settings; every refusal names the dotted key and what to do about it.
+//! Answers: how the text of the app-config file reads ([`parse`]), whether it is complete
+//! ([`PlatformFile::check`]) and what a node of a mode gets from it. Refuses to know: where the text comes
+//! from, and any node. Laws: same text, same settings; every refusal names the dotted key and what to do
+//! about it.
 
 mod error;
 mod file;
@@ -153,7 +154,8 @@ impl Platform {
         }
     }
 
-    /// Size of the data claim of a mode, also the least an imported claim must have, and the dotted key it comes from.
+    /// Size of the data claim of a mode, also the least an imported claim must have, and the dotted key it
+    /// comes from.
     pub fn storage_size(&self, mode: Mode) -> (&'static str, Quantity) {
         let storage = &self.storage;
         match mode.storage_mode() {

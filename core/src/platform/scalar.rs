@@ -1,10 +1,10 @@
-//! How a YAML scalar becomes text: numbers, booleans and null by the rules of YAML 1.1, so that old files keep their
-//! meaning (`012` is ten, `on` is true), everything else as it stands.
+//! How a YAML scalar becomes text: numbers, booleans and null by the rules of YAML 1.1, so that old files
+//! keep their meaning (`012` is ten, `on` is true), everything else as it stands.
 
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
-/// The text of a scalar; `None` for null. Quoted text is taken as it stands, and so is text tagged `!!str` or with a
-/// private tag.
+/// The text of a scalar; `None` for null. Quoted text is taken as it stands, and so is text tagged `!!str` or
+/// with a private tag.
 pub(super) fn text(
     source: &str,
     style: ScalarStyle,
@@ -93,8 +93,8 @@ fn is_decimal(text: &str) -> bool {
     has_number && all_digits(whole) && all_digits(fraction) && !exponent.is_empty() && all_digits(exponent)
 }
 
-/// The shortest text that reads back as the same float: plain for exponents from -4 to 5, else scientific with a sign
-/// and two digits of exponent (`1e+06`).
+/// The shortest text that reads back as the same float: plain for exponents from -4 to 5, else scientific
+/// with a sign and two digits of exponent (`1e+06`).
 fn float_text(value: f64) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };

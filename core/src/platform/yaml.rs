@@ -1,7 +1,8 @@
 //! YAML text as a tree of texts.
 //!
-//! Answers: what the first document of a text holds, with keys and scalars already turned into text. Refuses to know:
-//! which keys matter. Laws: bounded in depth and in size whatever the text, so anchors can't blow it up.
+//! Answers: what the first document of a text holds, with keys and scalars already turned into text. Refuses
+//! to know: which keys matter. Laws: bounded in depth and in size whatever the text, so anchors can't blow it
+//! up.
 
 use std::collections::BTreeMap;
 
@@ -162,6 +163,7 @@ const SIZE: usize = 200_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write;
 
     fn text(text: &str) -> Node {
         Node::Text(text.to_owned())
@@ -212,7 +214,7 @@ mod tests {
         let mut source = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..20 {
             let alias = format!("*a{}, ", level - 1).repeat(10);
-            source.push_str(&format!("a{level}: &a{level} [{}]\n", alias.trim_end_matches(", ")));
+            writeln!(source, "a{level}: &a{level} [{}]", alias.trim_end_matches(", ")).expect("text grows");
         }
         assert!(matches!(read(&source), Err(PlatformError::Yaml { .. })));
     }

@@ -11,8 +11,8 @@ use crate::api::SeiNode;
 use crate::api::mode::{bootstrap_image, target_height};
 use crate::platform::Platform;
 
-/// The bootstrap Job of a node (`seinode.md` 19.5). A suspended Job runs no pod until somebody lifts the suspension; of a
-/// running one the field is absent, as in the Job that was always meant to run.
+/// The bootstrap Job of a node (`seinode.md` 19.5). A suspended Job runs no pod until somebody lifts the
+/// suspension; of a running one the field is absent, as in the Job that was always meant to run.
 pub fn bootstrap_job(node: &SeiNode, platform: &Platform, suspend: bool) -> Result<Job, RenderError> {
     Ok(Job {
         metadata: metadata(node, names::bootstrap_job(node.name()), labels::of_bootstrap(node)),
@@ -58,4 +58,41 @@ fn pod_spec(node: &SeiNode, platform: &Platform) -> Result<PodSpec, RenderError>
         volumes: Some(vec![pod::data_volume(node), pod::proxy_config_volume(node)]),
         ..PodSpec::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn job(spec: &Value, suspend: bool) -> Result<Value, RenderError> {
+        let node = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": spec})).expect("a node");
+        let job = bootstrap_job(&node, &Platform::builtin(), suspend)?;
+        Ok(serde_json::to_value(job).expect("a Job is JSON"))
+    }
+
+    #[test]
+    fn suspension_and_an_imported_claim() {
+        let snapshot = json!({"s3": {"targetHeight": 5}, "bootstrapImage": "old"});
+        let spec = json!({"fullNode": {"snapshot": snapshot}, "dataVolume": {"import": {"pvcName": "mine"}}});
+        for suspend in [false, true] {
+            let job = job(&spec, suspend).expect("renders");
+            assert_eq!(job["spec"].get("suspend"), suspend.then_some(&json!(true)));
+            // Deliberate difference (S11): the bootstrap pod works on the claim that the node will use.
+            let claim = &job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"];
+            assert_eq!(claim, "mine");
+        }
+    }
+
+    #[test]
+    fn nothing_to_bootstrap_from() {
+        for spec in [
+            json!({"fullNode": {}}),
+            json!({"fullNode": {"snapshot": {"s3": {"targetHeight": 5}}}}),
+            json!({"fullNode": {"snapshot": {"s3": {"targetHeight": 0}, "bootstrapImage": "old"}}}),
+            json!({"archive": {}}),
+        ] {
+            assert_eq!(job(&spec, true), Err(RenderError::NoBootstrap), "{spec}");
+        }
+    }
 }

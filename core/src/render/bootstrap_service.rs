@@ -1,4 +1,5 @@
-//! The Service of the bootstrap pod: it has the name of the final one, so the sidecar answers at the same URL.
+//! The Service of the bootstrap pod: it has the name of the final one, so the sidecar answers at the same
+//! URL.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 

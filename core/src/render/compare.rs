@@ -1,8 +1,9 @@
 //! Structural comparison of rendered cases: which differences count.
 //!
-//! Answers: how two objects, plans or statuses differ, by the rules of the recorded cases (`rendered` fixtures): empty
-//! members don't count, but an empty `emptyDir` or `namespaceSelector` does; order counts in lists only; quantities are
-//! equal by value; a shell script is equal to any other. Refuses to know: the code under test, quantities included.
+//! Answers: how two objects, plans or statuses differ, by the rules of the recorded cases (`rendered`
+//! fixtures): empty members don't count, but an empty `emptyDir` or `namespaceSelector` does; order counts in
+//! lists only; quantities are equal by value; a shell script is equal to any other. Refuses to know: the code
+//! under test, quantities included.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -177,7 +178,8 @@ impl Walk {
             (Some(a), Some(b)) if is_same(a, b) => {}
             (Some(a), Some(b)) if self.quantities && in_amounts && is_same_amount(a, b) => {}
             _ => {
-                self.found.push(Difference { path, expected: expected.cloned(), produced: produced.cloned() })
+                let (expected, produced) = (expected.cloned(), produced.cloned());
+                self.found.push(Difference { path, expected, produced });
             }
         }
     }
@@ -210,7 +212,8 @@ fn is_same_amount(expected: &Value, produced: &Value) -> bool {
     amount(expected).is_some_and(|a| Some(a) == amount(produced))
 }
 
-/// A quantity as `digits * 2^twos * 5^fives` with both primes taken out of the digits, so that equal amounts are equal.
+/// A quantity as `digits * 2^twos * 5^fives` with both primes taken out of the digits, so that equal amounts
+/// are equal.
 #[derive(PartialEq)]
 struct Amount {
     digits: i128,

@@ -35,3 +35,35 @@ pub fn required_size(node: &SeiNode, platform: &Platform) -> Result<Quantity, Re
     let (key, size) = platform.storage_size(pod::mode(node));
     if size.is_positive() { Ok(size) } else { Err(RenderError::Size { key }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn class_and_size_follow_the_mode_and_are_named_when_unfit() {
+        for (mode, class, size, class_key, size_key) in [
+            ("fullNode", "lab-fast", "100Gi", "storage.classPerf", "storage.sizeDefault"),
+            ("replayer", "lab-fast", "100Gi", "storage.classPerf", "storage.sizeDefault"),
+            ("validator", "lab-fast", "100Gi", "storage.classPerf", "storage.sizeDefault"),
+            ("archive", "lab-bulk", "1Ti", "storage.classArchive", "storage.sizeArchive"),
+            ("seed", "lab-standard", "5Gi", "storage.classDefault", "storage.sizeSeed"),
+        ] {
+            let node: SeiNode = serde_json::from_value(json!({"spec": {mode: {}}})).expect("a node");
+            let mut platform = Platform::builtin();
+            let claim = serde_json::to_value(data_pvc(&node, &platform).expect("renders")).expect("JSON");
+            assert_eq!(claim["spec"]["storageClassName"], class);
+            assert_eq!(claim["spec"]["resources"]["requests"]["storage"], size);
+            let zero = Quantity::parse("0").expect("a quantity");
+            let storage = &mut platform.storage;
+            (storage.size_default, storage.size_archive, storage.size_seed) = (zero, zero, zero);
+            assert_eq!(data_pvc(&node, &platform), Err(RenderError::Size { key: size_key }));
+            let storage = &mut platform.storage;
+            for class in [&mut storage.class_perf, &mut storage.class_archive, &mut storage.class_default] {
+                class.clear();
+            }
+            assert_eq!(data_pvc(&node, &platform), Err(RenderError::Setting { key: class_key }));
+        }
+    }
+}

@@ -1,5 +1,5 @@
-//! Last look at a finished pod: whoever edits the files beside this one can't let the keyring out or have a slow node
-//! killed without noticing.
+//! Last look at a finished pod: whoever edits the files beside this one can't let the keyring out or have a
+//! slow node killed without noticing.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn wrong_probes_are_refused() {
-        let node = node(false);
         type Edit = fn(&mut Container);
+        let node = node(false);
         let edits: [Edit; 3] = [
             |c| c.liveness_probe = c.startup_probe.clone(),
             |c| c.startup_probe = None,

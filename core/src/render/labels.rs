@@ -1,7 +1,7 @@
 //! Labels of the children (`seinode.md` 19).
 //!
-//! Answers: which labels an object carries and which select its pod. Laws: system labels win over the user's, and the
-//! user can't bring in the two that move other pods or start an upload.
+//! Answers: which labels an object carries and which select its pod. Laws: system labels win over the user's,
+//! and the user can't bring in the two that move other pods or start an upload.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ pub const COMPONENT: &str = "sei.io/component";
 /// Labels of the StatefulSet, its pod, the Service, the claim and the ConfigMap.
 pub fn of_resources(node: &SeiNode) -> BTreeMap<String, String> {
     let mut labels = node.spec.pod_labels.clone().unwrap_or_default();
-    // Deliberate difference (S34): where these two do not apply, a user's label of that name does not count either.
+    // Deliberate difference (S34): where these two do not apply, a user's label of that name does not count
+    // either.
     labels.remove(DEDICATED_NODE);
     labels.remove(SNAPSHOT_PUBLISH);
     let mut put = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());

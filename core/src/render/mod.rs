@@ -1,8 +1,9 @@
 //! The child objects of a node, one file per object.
 //!
-//! Answers: what each child must look like, exact to the field (`seinode.md` 19). Refuses to know: what is in the
-//! cluster, whether now is the time to apply it, status. Laws: same node, same settings, same object; every child
-//! carries the node as its controller; what can't be rendered is an error that names the missing setting.
+//! Answers: what each child must look like, exact to the field (`seinode.md` 19). Refuses to know: what is in
+//! the cluster, whether now is the time to apply it, status. Laws: same node, same settings, same object;
+//! every child carries the node as its controller; what can't be rendered is an error that names the missing
+//! setting.
 
 mod bootstrap_job;
 mod bootstrap_service;

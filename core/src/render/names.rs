@@ -10,7 +10,8 @@ pub fn bootstrap_job(node_name: &str) -> String {
     format!("{node_name}-bootstrap")
 }
 
-/// Name of the one pod, of the StatefulSet's and of the bootstrap Job's hostname alike: both answer at one URL.
+/// Name of the one pod, of the StatefulSet's and of the bootstrap Job's hostname alike: both answer at one
+/// URL.
 pub fn pod(node_name: &str) -> String {
     format!("{node_name}-0")
 }

@@ -25,7 +25,8 @@ pub(super) const NONROOT: i64 = 65532;
 /// Keeps the machine's autoscaler from moving the pod.
 pub(super) const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 
-/// Mode of a node; a node that slipped past the schema without one is taken for a full node, as its label says.
+/// Mode of a node; a node that slipped past the schema without one is taken for a full node, as its label
+/// says.
 pub(super) fn mode(node: &SeiNode) -> Mode {
     Mode::of(&node.spec).unwrap_or(Mode::FullNode)
 }
@@ -97,7 +98,8 @@ fn away_from(key: &str, operator: &str, value: Option<&str>) -> PodAffinityTerm 
     }
 }
 
-/// The data claim, imported or the node's own. Deliberate difference (S11): the bootstrap pod mounts an imported claim too.
+/// The data claim, imported or the node's own. Deliberate difference (S11): the bootstrap pod mounts an
+/// imported claim too.
 pub(super) fn data_volume(node: &SeiNode) -> Volume {
     Volume {
         name: DATA.to_owned(),

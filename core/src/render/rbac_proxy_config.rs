@@ -23,7 +23,8 @@ pub fn rbac_proxy_config(node: &SeiNode) -> ConfigMap {
     }
 }
 
-/// A name as YAML text: bare, unless a reader would take it for a number, a boolean or null and write it otherwise.
+/// A name as YAML text: bare, unless a reader would take it for a number, a boolean or null and write it
+/// otherwise.
 fn yaml_text(name: &str) -> String {
     if reads_as_itself(name) { name.to_owned() } else { format!("\"{name}\"") }
 }

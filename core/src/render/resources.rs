@@ -55,7 +55,8 @@ pub(super) fn of_sidecar(spec: &SeiNodeSpec) -> Result<Option<ResourceRequiremen
     }))
 }
 
-/// Go's memory limit for a container with this memory: 87 % of it, so that the runtime collects before the kernel kills.
+/// Go's memory limit for a container with this memory: 87 % of it, so that the runtime collects before the
+/// kernel kills.
 pub(super) fn go_memory_limit(memory: Quantity) -> String {
     format!("{}B", memory.whole_units() * 87 / 100)
 }

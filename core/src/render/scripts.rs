@@ -1,13 +1,13 @@
 //! The shell texts that run inside the pods.
 //!
-//! Answers: what `seid-init`, `seid` and the exporter run. Refuses to know: containers. Laws: each text only needs the
-//! shell it is for (`sh` for the init container, `bash` for the others) and standard tools; a stop signal ends a wait at
-//! once; running it again is harmless. `tests/scripts.rs` runs them all.
+//! Answers: what `seid-init`, `seid` and the exporter run. Refuses to know: containers. Laws: each text only
+//! needs the shell it is for (`sh` for the init container, `bash` for the others) and standard tools; a stop
+//! signal ends a wait at once; running it again is harmless. `tests/scripts.rs` runs them all.
 
 use super::names::{DATA_DIR, EXPORTER_PORT, GRPC_PORT};
 
-/// Prepares the data directory (`sh`): a first `seid init`, the folder for temporary files and, if a backend is given,
-/// the keyring backend of the command line client, on every start.
+/// Prepares the data directory (`sh`): a first `seid init`, the folder for temporary files and, if a backend
+/// is given, the keyring backend of the command line client, on every start.
 pub fn seid_init(chain_id: &str, keyring_backend: Option<&str>) -> String {
     let mut script = INIT.replace("@CHAIN@", &quoted(chain_id));
     if let Some(backend) = keyring_backend {
@@ -51,7 +51,8 @@ fi
 mkdir -p "$data/tmp"
 "#;
 
-/// The key goes to the top of a file that lacks it, where no table can swallow it; the file is replaced as a whole.
+/// The key goes to the top of a file that lacks it, where no table can swallow it; the file is replaced as a
+/// whole.
 const KEYRING: &str = r#"client="$data/config/client.toml"
 mkdir -p "$data/config"
 [ -e "$client" ] || : >"$client"
@@ -64,7 +65,8 @@ fi
 mv "$client.next" "$client"
 "#;
 
-/// A shell acts on a signal only between commands, but `wait` is cut short; so everything that takes time is waited for.
+/// A shell acts on a signal only between commands, but `wait` is cut short; so everything that takes time is
+/// waited for.
 const INTERRUPTIBLE: &str = r#"set -u
 child=
 stop() {
@@ -83,21 +85,22 @@ run() {
 }
 "#;
 
-/// Images of seid have no HTTP client. The question runs in a process of its own, which a broken pipe may end.
-const AWAIT_SIDECAR: &str = r#"ready() {
+/// No HTTP client is needed in the image. The question runs in a process of its own, which a broken pipe may
+/// end.
+const AWAIT_SIDECAR: &str = r"ready() {
   exec 3<>/dev/tcp/localhost/@PORT@ || return 1
   printf 'GET /v0/healthz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3
-  read -r -t 5 _ status _ <&3
-  [ "${status:-}" = 200 ]
+  read -r -t 5 version status _ <&3
+  [[ ${version:-} == HTTP/* && ${status:-} == 200 ]]
 } 2>/dev/null
 until run ready; do
   run sleep 5
 done
-"#;
+";
 
-/// seid ends itself at the height by an interrupt, hence 130. Job control (`set -m`) keeps the shell from starting it
-/// with that signal ignored. A stop is passed on and ends in seid's own code (143), which is no success. A `wait` that a
-/// signal cut short is repeated; 127 says that an earlier one had the code already.
+/// seid ends itself at the height by an interrupt, hence 130. Job control (`set -m`) keeps the shell from
+/// starting it with that signal ignored. A stop is passed on and ends in seid's own code (143), which is no
+/// success. A `wait` that a signal cut short is repeated; 127 says that an earlier one had the code already.
 const RUN_TO_HEIGHT: &str = r#"set -m
 stopped=
 trap 'stopped=1; [ -z "$child" ] || kill "$child" 2>/dev/null' TERM INT

@@ -97,7 +97,7 @@ pub(super) fn sees_keyring(node: &SeiNode) -> bool {
 }
 
 fn base_env() -> Vec<EnvVar> {
-    // Snapshots are unpacked under TMPDIR; the root file system is too small for them.
+    // Temporary files go to the data volume, the one place with room.
     vec![pod::env("HOME", HOME), pod::env("TMPDIR", format!("{DATA_DIR}/tmp"))]
 }
 
@@ -113,7 +113,8 @@ fn mounts(node: &SeiNode) -> Vec<VolumeMount> {
     mounts
 }
 
-/// Seeds hang up on RPC clients, so only their P2P port tells that they serve.
+/// A seed serves peers only, so its P2P port tells whether it serves; of the others the RPC port tells how
+/// far they lag.
 fn readiness(mode: Mode) -> Probe {
     let probe = Probe {
         failure_threshold: Some(3),

@@ -14,8 +14,8 @@ use crate::api::SeiNode;
 use crate::api::mode::{Mode, node_key_secret, operator_keyring, signing_key_secret};
 use crate::platform::Platform;
 
-/// The StatefulSet of a node (`seinode.md` 19.1). How many replicas is the caller's decision: nothing here starts a pod
-/// on its own.
+/// The StatefulSet of a node (`seinode.md` 19.1). How many replicas is the caller's decision: nothing here
+/// starts a pod on its own.
 pub fn statefulset(node: &SeiNode, platform: &Platform, replicas: i32) -> Result<StatefulSet, RenderError> {
     let pod_spec = pod_spec(node, platform)?;
     guard::check(node, &pod_spec)?;
@@ -108,5 +108,35 @@ fn secret(volume: &str, secret_name: &str, file: Option<&str>) -> Volume {
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A blank setting, the modes that miss it, and the key that the error names.
+    #[test]
+    fn blank_settings_are_named() {
+        type Blank = fn(&mut Platform);
+        let rows: [(&str, &[Mode], Blank); 5] = [
+            ("images.kubeRBACProxy", &Mode::ALL, |p| p.images.kube_rbac_proxy.clear()),
+            ("images.sidecar", &Mode::ALL, |p| p.images.sidecar = " ".to_owned()),
+            ("images.cosmosExporter", &Mode::ALL[..4], |p| p.images.cosmos_exporter.clear()),
+            ("scheduling.nodepoolSeed", &[Mode::Seed], |p| p.scheduling.nodepool_seed.clear()),
+            ("scheduling.nodepoolName", &[Mode::FullNode, Mode::Replayer], |p| {
+                p.scheduling.nodepool_name.clear();
+            }),
+        ];
+        for (key, modes, blank) in rows {
+            let mut platform = Platform::builtin();
+            blank(&mut platform);
+            for mode in Mode::ALL {
+                let node = serde_json::from_value(json!({"spec": {mode.field(): {}}})).expect("a node");
+                let expected = modes.contains(&mode).then_some(RenderError::Setting { key });
+                assert_eq!(statefulset(&node, &platform, 1).err(), expected, "{key} {mode:?}");
+            }
+        }
     }
 }

@@ -51,30 +51,28 @@ impl Binaries {
         if !folder.is_dir() {
             let _alone = lock(cache).await?;
             if !folder.is_dir() {
-                build(cache, &folder).await?;
+                build(&folder).await?;
             }
         }
         Ok(Self { folder })
     }
 }
 
-/// Builds next to the folder, which appears when all is done.
-async fn build(cache: &Path, folder: &Path) -> Result<(), LiveError> {
+/// Builds next to the folder, which appears when all is done. What an interrupted build left there is replaced.
+async fn build(folder: &Path) -> Result<(), LiveError> {
     // Past the capture of test output: whoever waits should see why.
     let _ = writeln!(io::stderr(), "building a control plane for the tests, once, in {}", folder.display());
-    let draft = tempfile::Builder::new()
-        .prefix("building-")
-        .tempdir_in(cache)
-        .map_err(LiveError::io("make a folder to build in"))?;
+    let draft = folder.with_extension("building");
+    fs::create_dir_all(&draft).map_err(LiveError::io("make a folder to build in"))?;
     let flags = linker_flags();
     let kubernetes = [
         "k8s.io/kubernetes/cmd/kube-apiserver",
         "k8s.io/kubernetes/cmd/kube-controller-manager",
         "k8s.io/kubernetes/cmd/kubectl",
     ];
-    go_build("etcd", ETCD, &flags, &draft.path().join("etcd"), &["go.etcd.io/etcd/server/v3"]).await?;
-    go_build("Kubernetes", KUBERNETES, &flags, draft.path(), &kubernetes).await?;
-    fs::rename(draft.keep(), folder).map_err(LiveError::io("move the binaries into place"))
+    go_build("etcd", ETCD, &flags, &draft.join("etcd"), &["go.etcd.io/etcd/server/v3"]).await?;
+    go_build("Kubernetes", KUBERNETES, &flags, &draft, &kubernetes).await?;
+    fs::rename(&draft, folder).map_err(LiveError::io("move the binaries into place"))
 }
 
 async fn go_build(

@@ -40,6 +40,8 @@ impl Fleet {
         fleet.await_ready(Component::Etcd).await?;
         fleet.await_ready(Component::ApiServer).await?;
         fleet.resume(Component::ControllerManager).await?;
+        // Had somebody else's etcd answered on our port, ours would have ended by now.
+        fleet.running.values_mut().try_for_each(Process::check)?;
         Ok(fleet)
     }
 

@@ -25,8 +25,8 @@
 //!
 //! A test that only talks to the cluster takes [`ControlPlane::shared`] and a namespace of its own. The plane
 //! lives as long as one of its tests does: no static keeps it, because a static is never dropped. A test that
-//! stops components takes a plane of its own, [`ControlPlane::start`]; that is why those methods want the plane
-//! by `&mut`, as nobody has a shared one.
+//! stops components takes a plane of its own, [`ControlPlane::start`]; that is why those methods want the
+//! plane by `&mut`, as nobody has a shared one.
 //!
 //! Every test has its own runtime, and a [`kube::Client`] belongs to the runtime it was made in. So a plane
 //! keeps none: each test asks for one, and does not hand it to another.

@@ -54,9 +54,10 @@ impl Site {
     /// A kubeconfig for any other user. The administrator stands in for it: such a user needs no token, and a
     /// server that runs already learns no new tokens.
     pub(super) fn user_kubeconfig(&self, user: &str) -> Result<PathBuf, LiveError> {
-        let name: String = user.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let letter =
+            |c: char| if c.is_ascii_alphanumeric() { c.into() } else { format!("_{:x}", u32::from(c)) };
+        let name = format!("user-{}.kubeconfig", user.chars().map(letter).collect::<String>());
         let content = self.kubeconfig(Component::ApiServer, &self.admin_token, Some(user));
-        let name = format!("user-{name}.kubeconfig");
         self.write(&name, &content.to_string())?;
         Ok(self.path(&name))
     }

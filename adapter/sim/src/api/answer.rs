@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::request::Unread;
-use super::{AnswerBody, Delivery, Faults, Request, whole};
+use super::{Delivery, Faults, Request, whole};
 use crate::error::StoreError;
 use crate::watch::Watch;
 
@@ -41,13 +41,16 @@ impl Answer {
         }
     }
 
-    pub(super) fn into_response(self, request: &Request, faults: &Arc<dyn Faults>) -> Response<AnswerBody> {
+    pub(super) fn into_response(
+        self,
+        request: &Request,
+        faults: &Arc<dyn Faults>,
+    ) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
         match self {
             Self::Json(code, bytes) => response(code, whole(bytes)),
             Self::Stream(watch) => response(200, events(*watch, request.clone(), faults.clone())),
         }
     }
-
 }
 
 impl Unread {
@@ -58,16 +61,21 @@ impl Unread {
         }
     }
 
-    pub(super) fn into_response(self) -> Response<AnswerBody> {
+    pub(super) fn into_response(self) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
         match self {
             Self::NoPath => {
-                let mut response = response(404, whole(Bytes::from_static(b"404 page not found\n")));
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                let mut response =
+                    response(404, whole(Bytes::from_static(b"404 page not found\n")));
+                response.headers_mut().insert(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("text/plain; charset=utf-8"),
+                );
                 response
             }
-            Self::Refused(refusal) => {
-                response(refusal.code, whole(Bytes::from(refusal.to_status().to_string())))
-            }
+            Self::Refused(refusal) => response(
+                refusal.code,
+                whole(Bytes::from(refusal.to_status().to_string())),
+            ),
         }
     }
 }
@@ -78,10 +86,16 @@ impl From<StoreError> for Answer {
     }
 }
 
-fn response(code: u16, body: AnswerBody) -> Response<AnswerBody> {
+fn response(
+    code: u16,
+    body: UnsyncBoxBody<Bytes, io::Error>,
+) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -93,8 +107,17 @@ struct Sending {
     is_broken: bool,
 }
 
-fn events(watch: Watch, request: Request, faults: Arc<dyn Faults>) -> AnswerBody {
-    let sending = Sending { watch, request, faults, is_broken: false };
+fn events(
+    watch: Watch,
+    request: Request,
+    faults: Arc<dyn Faults>,
+) -> UnsyncBoxBody<Bytes, io::Error> {
+    let sending = Sending {
+        watch,
+        request,
+        faults,
+        is_broken: false,
+    };
     let lines = stream::unfold(sending, |mut sending| async move {
         let line = sending.next_line().await?;
         Some((line.map(http_body::Frame::data), sending))
@@ -112,7 +135,10 @@ impl Sending {
                 Delivery::Cut => return None,
                 Delivery::Break => {
                     self.is_broken = true;
-                    return Some(Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")));
+                    return Some(Err(io::Error::new(
+                        io::ErrorKind::ConnectionReset,
+                        "connection reset by peer",
+                    )));
                 }
                 Delivery::Swallow => continue,
             }

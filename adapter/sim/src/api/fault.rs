@@ -1,7 +1,7 @@
 //! Where troubles hook into the server.
 //!
-//! Answers: what may go wrong with a request or an event. Refuses to know: when it should; that is the implementor's
-//! plan. Upholds: a server without a plan has no troubles.
+//! Answers: what may go wrong with a request or an event. Refuses to know: when it should; that is the
+//! implementor's plan. Upholds: a server without a plan has no troubles.
 
 use std::time::Duration;
 

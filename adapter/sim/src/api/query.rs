@@ -1,7 +1,7 @@
 //! The query of a URL.
 //!
-//! Answers: what a parameter says. Refuses to know: which parameters there are. Upholds: odd input is read as far as
-//! it goes, never a panic.
+//! Answers: what a parameter says. Refuses to know: which parameters there are. Upholds: odd input is read
+//! as far as it goes, never a panic.
 
 /// Decoded parameters, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,12 +10,20 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     pub(super) fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect())
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(k, v)| (decode(k), decode(v)))
+                .collect(),
+        )
     }
 
     /// The parameter; empty if absent.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// Whether the parameter is a yes, in any spelling that the real server takes.
@@ -33,7 +41,9 @@ pub(super) fn decode(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let decoded = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         rest = tail;
         match (first, decoded) {

@@ -1,6 +1,7 @@
 //! From a request to what it does to the store.
 //!
-//! Answers: the verbs. Refuses to know: HTTP, and troubles. Upholds: each verb is one locked call of the store.
+//! Answers: the verbs. Refuses to know: HTTP, and troubles. Upholds: each verb is one locked call of the
+//! store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use super::answer::Answer;
 use super::{PatchType, Request, Verb, discovery};
 use crate::error::{FieldError, StoreError};
 use crate::patch::Patch;
-use crate::store::{DeleteOptions, Deleted, Draft, Key, Kind, Part, Propagation, Selection, State, Store, Write};
+use crate::store::{
+    DeleteOptions, Deleted, Draft, Key, Kind, Part, Propagation, Selection, State, Store, Write,
+};
 use crate::watch::{Start, Watch, Wish};
 
 /// Does what is asked.
@@ -34,41 +37,70 @@ pub(super) fn run(store: &Store, request: &Request) -> Result<Answer, StoreError
 }
 
 fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
-    let Request { kind, namespace, body, .. } = request;
+    let Request {
+        kind,
+        namespace,
+        body,
+        ..
+    } = request;
     let (key, part) = (key(request), part(request));
     match request.verb {
         Verb::Create => {
-            let draft = Draft { kind: *kind, namespace, object: body.clone() };
-            state.create(draft, who).map(|object| Answer::json(201, &object))
+            let draft = Draft {
+                kind: *kind,
+                namespace,
+                object: body.clone(),
+            };
+            state
+                .create(draft, who)
+                .map(|object| Answer::json(201, &object))
         }
-        Verb::Update => state.replace(&key, part, body.clone(), who).map(|object| Answer::json(200, &object)),
+        Verb::Update => state
+            .replace(&key, part, body.clone(), who)
+            .map(|object| Answer::json(200, &object)),
         Verb::Patch(PatchType::Apply) => {
             let done = state.apply(&key, part, body, request.is_forced, who)?;
-            Ok(Answer::json(if done.is_new { 201 } else { 200 }, &done.object))
+            Ok(Answer::json(
+                if done.is_new { 201 } else { 200 },
+                &done.object,
+            ))
         }
         Verb::Patch(PatchType::Merge) => {
             if !body.is_object() {
-                let why = "json: cannot unmarshal array into Go value of type map[string]interface {}";
-                return Err(StoreError::bad_request(format!("error decoding patch: {why}")));
+                let why =
+                    "json: cannot unmarshal array into Go value of type map[string]interface {}";
+                return Err(StoreError::bad_request(format!(
+                    "error decoding patch: {why}"
+                )));
             }
-            state.patch(&key, part, &Patch::Merge(body.clone()), who).map(|object| Answer::json(200, &object))
+            state
+                .patch(&key, part, &Patch::Merge(body.clone()), who)
+                .map(|object| Answer::json(200, &object))
         }
         Verb::Patch(PatchType::Json) => {
-            let operations = body.as_array().ok_or_else(|| StoreError::bad_request("Invalid JSON Patch"))?;
-            state.patch(&key, part, &Patch::Json(operations.clone()), who).map(|object| Answer::json(200, &object))
+            let operations = body
+                .as_array()
+                .ok_or_else(|| StoreError::bad_request("Invalid JSON Patch"))?;
+            state
+                .patch(&key, part, &Patch::Json(operations.clone()), who)
+                .map(|object| Answer::json(200, &object))
         }
         Verb::Delete => {
             let deleted = state.delete(&key, &delete_options(request)?, who)?;
             Ok(Answer::json(200, &deletion(&key, &deleted)))
         }
         Verb::DeleteCollection => delete_collection(state, request, who),
-        Verb::Discover | Verb::Get | Verb::List | Verb::Watch => Err(StoreError::method_not_allowed()),
+        Verb::Discover | Verb::Get | Verb::List | Verb::Watch => {
+            Err(StoreError::method_not_allowed())
+        }
     }
 }
 
 fn discover(request: &Request) -> Result<Answer, StoreError> {
     let path = request.line.split_once(' ').map_or("", |(_, path)| path);
-    discovery::answer(path).map(|found| Answer::json(200, &found)).ok_or_else(StoreError::no_such_resource)
+    discovery::answer(path)
+        .map(|found| Answer::json(200, &found))
+        .ok_or_else(StoreError::no_such_resource)
 }
 
 fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
@@ -79,8 +111,13 @@ fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
         return Err(StoreError::version_ahead(asked, state.version()));
     }
     let found = state.of_kind(request.kind, within(request));
-    let items = found.filter(|object| selection.includes(object)).map(|object| item(request.kind, object));
-    Ok(Answer::json(200, &list_of(request.kind, state.version(), items.collect())))
+    let items = found
+        .filter(|object| selection.includes(object))
+        .map(|object| item(request.kind, object));
+    Ok(Answer::json(
+        200,
+        &list_of(request.kind, state.version(), &items.collect::<Vec<_>>()),
+    ))
 }
 
 fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {
@@ -108,7 +145,9 @@ fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {
 }
 
 fn check_initial_events(request: &Request) -> Result<(), StoreError> {
-    if request.query.text("resourceVersionMatch") == "NotOlderThan" && request.query.is_set("allowWatchBookmarks") {
+    if request.query.text("resourceVersionMatch") == "NotOlderThan"
+        && request.query.is_set("allowWatchBookmarks")
+    {
         return Ok(());
     }
     let message = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires \
@@ -117,20 +156,34 @@ fn check_initial_events(request: &Request) -> Result<(), StoreError> {
 }
 
 fn bad_version(text: &str) -> StoreError {
-    let error = FieldError::invalid("resourceVersion", &json!(text), "strconv.ParseUint: parsing: invalid syntax");
+    let error = FieldError::invalid(
+        "resourceVersion",
+        &json!(text),
+        "strconv.ParseUint: parsing: invalid syntax",
+    );
     StoreError::bad_request(format!("{}: {}", error.field, error.message))
 }
 
-fn delete_collection(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
+fn delete_collection(
+    state: &mut State,
+    request: &Request,
+    who: &Write<'_>,
+) -> Result<Answer, StoreError> {
     let (selection, options) = (selection(request)?, delete_options(request)?);
-    let found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
+    let found: Vec<Arc<Value>> = state
+        .of_kind(request.kind, within(request))
+        .cloned()
+        .collect();
     let mut items = Vec::new();
     for object in found.iter().filter(|object| selection.includes(object)) {
         let (Deleted::Gone(object) | Deleted::Marked(object)) =
             state.delete(&Key::of(request.kind, object), &options, who)?;
         items.push(item(request.kind, &object));
     }
-    Ok(Answer::json(200, &list_of(request.kind, state.version(), items)))
+    Ok(Answer::json(
+        200,
+        &list_of(request.kind, state.version(), &items),
+    ))
 }
 
 fn deletion(key: &Key, deleted: &Deleted) -> Value {
@@ -138,7 +191,8 @@ fn deletion(key: &Key, deleted: &Deleted) -> Value {
         Deleted::Gone(object) if !key.kind.answers_deleted_object() => object,
         Deleted::Gone(object) | Deleted::Marked(object) => return Value::clone(object),
     };
-    let mut details = json!({ "name": *key.name, "kind": key.kind.plural(), "uid": object["metadata"]["uid"] });
+    let mut details =
+        json!({ "name": *key.name, "kind": key.kind.plural(), "uid": object["metadata"]["uid"] });
     if !key.kind.group().is_empty() {
         details["group"] = json!(key.kind.group());
     }
@@ -148,26 +202,32 @@ fn deletion(key: &Key, deleted: &Deleted) -> Value {
 fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
     let Request { body, query, .. } = request;
     let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-    let policy = body["propagationPolicy"].as_str().unwrap_or_else(|| query.text("propagationPolicy"));
+    let policy = body["propagationPolicy"]
+        .as_str()
+        .unwrap_or_else(|| query.text("propagationPolicy"));
     let propagation = match (policy, body["orphanDependents"].as_bool()) {
         ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),
         ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
         ("Foreground", _) => Some(Propagation::Foreground),
         ("", None) => None,
         (other, _) => {
-            let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}");
+            let message = format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {other:?}"
+            );
             return Err(StoreError::plain(422, "Invalid", message));
         }
     };
     Ok(DeleteOptions {
-        grace_period_seconds: body["gracePeriodSeconds"].as_i64().or_else(|| query.number("gracePeriodSeconds")),
+        grace_period_seconds: body["gracePeriodSeconds"]
+            .as_i64()
+            .or_else(|| query.number("gracePeriodSeconds")),
         propagation,
         uid: text("uid"),
         resource_version: text("resourceVersion"),
     })
 }
 
-fn list_of(kind: Kind, version: u64, items: Vec<Value>) -> Value {
+fn list_of(kind: Kind, version: u64, items: &[Value]) -> Value {
     json!({
         "kind": format!("{}List", kind.name()),
         "apiVersion": kind.api_version(),
@@ -180,15 +240,25 @@ fn list_of(kind: Kind, version: u64, items: Vec<Value>) -> Value {
 fn item(kind: Kind, object: &Value) -> Value {
     match object {
         Value::Object(map) if !kind.is_custom() => {
-            let is_kept = |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
-            Value::Object(map.iter().filter(is_kept).map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>())
+            let is_kept =
+                |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
+            Value::Object(
+                map.iter()
+                    .filter(is_kept)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect::<Map<_, _>>(),
+            )
         }
         other => other.clone(),
     }
 }
 
 fn selection(request: &Request) -> Result<Selection, StoreError> {
-    Selection::parse(request.kind, request.query.text("labelSelector"), request.query.text("fieldSelector"))
+    Selection::parse(
+        request.kind,
+        request.query.text("labelSelector"),
+        request.query.text("fieldSelector"),
+    )
 }
 
 fn within(request: &Request) -> Option<&str> {
@@ -200,5 +270,9 @@ fn key(request: &Request) -> Key {
 }
 
 fn part(request: &Request) -> Part {
-    if request.subresource == "status" { Part::Status } else { Part::Main }
+    if request.subresource == "status" {
+        Part::Status
+    } else {
+        Part::Main
+    }
 }

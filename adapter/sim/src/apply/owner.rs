@@ -1,8 +1,8 @@
 //! Who owns which fields: `metadata.managedFields`.
 //!
-//! Answers: the owners an object names, and how they are written back. Refuses to know: how a write came about.
-//! Upholds: one entry per manager, operation, subresource and (for updates) API version; entries that own nothing
-//! disappear; the order is the real server's.
+//! Answers: the owners an object names, and how they are written back. Refuses to know: how a write came
+//! about. Upholds: one entry per manager, operation, subresource and (for updates) API version; entries
+//! that own nothing disappear; the order is the real server's.
 
 use serde_json::{Map, Value, json};
 
@@ -65,7 +65,11 @@ impl Owner {
 
     fn read(entry: &Value) -> Self {
         let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        let operation = if entry["operation"] == "Apply" { Operation::Apply } else { Operation::Update };
+        let operation = if entry["operation"] == "Apply" {
+            Operation::Apply
+        } else {
+            Operation::Update
+        };
         Self {
             manager: text("manager"),
             operation,
@@ -113,7 +117,15 @@ pub(super) fn write(mut owners: Vec<Owner>) -> Value {
     owners.retain(|owner| !owner.fields.is_empty());
     // Times are all written in one format, so their texts sort as the times do.
     owners.sort_by(|a, b| {
-        let key = |o: &Owner| (o.operation, o.time.clone(), o.manager.clone(), o.api_version.clone(), o.subresource.clone());
+        let key = |o: &Owner| {
+            (
+                o.operation,
+                o.time.clone(),
+                o.manager.clone(),
+                o.api_version.clone(),
+                o.subresource.clone(),
+            )
+        };
         key(a).cmp(&key(b))
     });
     owners.iter().map(Owner::write).collect()

@@ -1,11 +1,13 @@
 //! Sets of field paths, as managed fields hold them.
 //!
-//! Answers: which paths belong to a set, and the algebra over sets. Refuses to know: objects. Upholds: `read` and
-//! `write` are inverse for every set that the real server writes (`fieldsV1`).
+//! Answers: which paths belong to a set, and the algebra over sets. Refuses to know: objects. Upholds:
+//! `read` and `write` are inverse for every set that the real server writes (`fieldsV1`).
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+use super::Shapes;
 
 /// One step of a path in the spelling of `fieldsV1`: `f:name`, `k:{"name":"a"}` or `v:"a"`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +20,10 @@ impl Step {
 
     /// The item of a keyed list. The keys come sorted.
     pub(crate) fn key(keys: &BTreeMap<&str, Value>) -> Self {
-        let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+        let parts: Vec<String> = keys
+            .iter()
+            .map(|(name, value)| format!("{name:?}:{value}"))
+            .collect();
         Self(format!("k:{{{}}}", parts.join(",")))
     }
 
@@ -27,19 +32,25 @@ impl Step {
         Self(format!("v:{value}"))
     }
 
-    fn is_field(&self) -> bool {
-        self.0.starts_with("f:")
-    }
-
     /// The step as conflict messages show it.
     fn shown(&self) -> String {
         match self.0.split_at_checked(2) {
             Some(("f:", name)) => format!(".{name}"),
-            Some(("k:", keys)) => format!("[{}]", keys.trim_matches(['{', '}']).replace("\":", "=").replace(",\"", ",").trim_start_matches('"')),
+            Some(("k:", keys)) => format!("[{}]", shown_keys(keys)),
             Some(("v:", value)) => format!("[={value}]"),
             _ => self.0.clone(),
         }
     }
+}
+
+/// `{"containerPort":80,"protocol":"TCP"}` as `containerPort=80,protocol="TCP"`.
+fn shown_keys(keys: &str) -> String {
+    let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+    let parts: Vec<String> = keys
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    parts.join(",")
 }
 
 /// A set of paths, as a tree: a node is a member or not, and has nodes below it.
@@ -52,7 +63,9 @@ pub(crate) struct Set {
 impl Set {
     /// Reads `fieldsV1`.
     pub(crate) fn read(fields: &Value) -> Self {
-        let Some(map) = fields.as_object() else { return Self::default() };
+        let Some(map) = fields.as_object() else {
+            return Self::default();
+        };
         let mut set = Self::default();
         for (step, inner) in map {
             if step == "." {
@@ -113,26 +126,50 @@ impl Set {
         let mut result = self.clone();
         result.is_member |= other.is_member;
         for (step, below) in &other.below {
-            let merged = result.below.get(step).map_or_else(|| below.clone(), |own| own.union(below));
+            let merged = result
+                .below
+                .get(step)
+                .map_or_else(|| below.clone(), |own| own.union(below));
             result.below.insert(step.clone(), merged);
         }
         result
     }
 
     pub(crate) fn intersection(&self, other: &Self) -> Self {
-        let both = |(step, below): (&Step, &Self)| Some((step.clone(), below.intersection(other.below.get(step)?)));
-        let below = self.below.iter().filter_map(both).filter(|(_, below)| !below.is_empty()).collect();
-        Self { is_member: self.is_member && other.is_member, below }
+        let both = |(step, below): (&Step, &Self)| {
+            Some((step.clone(), below.intersection(other.below.get(step)?)))
+        };
+        let below = self
+            .below
+            .iter()
+            .filter_map(both)
+            .filter(|(_, below)| !below.is_empty())
+            .collect();
+        Self {
+            is_member: self.is_member && other.is_member,
+            below,
+        }
     }
 
     /// The members that are not members of `other`.
     pub(crate) fn without(&self, other: &Self) -> Self {
         let rest = |(step, below): (&Step, &Self)| {
-            let left = other.below.get(step).map_or_else(|| below.clone(), |theirs| below.without(theirs));
+            let left = other
+                .below
+                .get(step)
+                .map_or_else(|| below.clone(), |theirs| below.without(theirs));
             (step.clone(), left)
         };
-        let below = self.below.iter().map(rest).filter(|(_, below)| !below.is_empty()).collect();
-        Self { is_member: self.is_member && !other.is_member, below }
+        let below = self
+            .below
+            .iter()
+            .map(rest)
+            .filter(|(_, below)| !below.is_empty())
+            .collect();
+        Self {
+            is_member: self.is_member && !other.is_member,
+            below,
+        }
     }
 
     /// The members that are neither members of `other` nor below one.
@@ -142,34 +179,57 @@ impl Set {
             Some(theirs) if theirs.is_member => None,
             Some(theirs) => Some((step.clone(), below.outside(theirs))),
         };
-        let below = self.below.iter().filter_map(rest).filter(|(_, below)| !below.is_empty()).collect();
-        Self { is_member: self.is_member && !other.is_member, below }
+        let below = self
+            .below
+            .iter()
+            .filter_map(rest)
+            .filter(|(_, below)| !below.is_empty())
+            .collect();
+        Self {
+            is_member: self.is_member && !other.is_member,
+            below,
+        }
     }
 
-    /// Makes every named field that has something below it a member, so that removing all of it removes the field.
-    pub(crate) fn with_named_parents(&self) -> Self {
+    /// Makes every named field that has something below it a member, so that removing all of it removes the
+    /// field. Entries of free maps have no such claim to be there.
+    pub(crate) fn with_named_parents(&self, shapes: Option<&Shapes>) -> Self {
         let named = |(step, below): (&Step, &Self)| {
-            let mut inner = below.with_named_parents();
-            inner.is_member |= step.is_field() && !below.below.is_empty();
+            let name = step.0.strip_prefix("f:");
+            let inner_shapes = match name {
+                Some(name) => shapes.and_then(|shapes| shapes.field(name)),
+                None => shapes.and_then(Shapes::item),
+            };
+            let mut inner = below.with_named_parents(inner_shapes);
+            let is_named =
+                name.is_some_and(|name| !shapes.is_some_and(|shapes| shapes.is_entry(name)));
+            inner.is_member |= is_named && !below.below.is_empty();
             (step.clone(), inner)
         };
-        Self { is_member: self.is_member, below: self.below.iter().map(named).collect() }
+        Self {
+            is_member: self.is_member,
+            below: self.below.iter().map(named).collect(),
+        }
     }
 
     /// The members as conflict messages show them.
     pub(crate) fn shown(&self) -> Vec<String> {
         let mut all = Vec::new();
-        self.show(String::new(), &mut all);
+        self.show("", &mut all);
         all
     }
 
-    fn show(&self, prefix: String, all: &mut Vec<String>) {
+    /// Members first, then what is below them, as the real server lists them.
+    fn show(&self, prefix: &str, all: &mut Vec<String>) {
+        let path = |step: &Step| format!("{prefix}{}", step.shown());
+        all.extend(
+            self.below
+                .iter()
+                .filter(|(_, below)| below.is_member)
+                .map(|(step, _)| path(step)),
+        );
         for (step, below) in &self.below {
-            let path = format!("{prefix}{}", step.shown());
-            if below.is_member {
-                all.push(path.clone());
-            }
-            below.show(path, all);
+            below.show(&path(step), all);
         }
     }
 }
@@ -192,7 +252,10 @@ mod tests {
     fn difference_takes_members_and_outside_takes_everything_below_too() {
         let all = Set::of_fields(&[&["a"], &["a", "b"], &["c", "d"]]);
         let some = Set::of_fields(&[&["a"], &["c"]]);
-        assert_eq!(all.without(&some), Set::of_fields(&[&["a", "b"], &["c", "d"]]));
+        assert_eq!(
+            all.without(&some),
+            Set::of_fields(&[&["a", "b"], &["c", "d"]])
+        );
         assert_eq!(all.outside(&some), Set::default());
     }
 

@@ -1,13 +1,18 @@
 //! The lists and maps of the built-in kinds that are not merged the default way.
 //!
-//! Answers: nothing; it is the table that `shape` reads, in its notation. Upholds: the rows are those of the schema
-//! that the real server publishes, for the parts of it that an operator's objects use.
+//! Answers: nothing; it is the table that `shape` reads, in its notation. Upholds: the rows are those of
+//! the schema that the real server publishes, for the parts of it that an operator's objects use.
+
+use serde_json::{Value, json};
 
 use crate::store::Kind;
 
 /// Metadata, of objects and of pod templates.
-pub(super) const METADATA: &[(&str, &str)] =
-    &[("finalizers", "set"), ("ownerReferences", "by uid"), ("ownerReferences[]", "whole")];
+pub(super) const METADATA: &[(&str, &str)] = &[
+    ("finalizers", "set"),
+    ("ownerReferences", "by uid"),
+    ("ownerReferences[]", "whole"),
+];
 
 /// The spec of a pod or of a pod template.
 #[rustfmt::skip]
@@ -66,7 +71,10 @@ pub(super) fn of(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("status.addresses", "by type"),
             ("status.conditions", "by type"),
         ],
-        Kind::PersistentVolume => &[("spec.csi.nodePublishSecretRef", "whole"), ("spec.nodeAffinity.required", "whole")],
+        Kind::PersistentVolume => &[
+            ("spec.csi.nodePublishSecretRef", "whole"),
+            ("spec.nodeAffinity.required", "whole"),
+        ],
         Kind::PersistentVolumeClaim => &[
             ("spec.dataSource", "whole"),
             ("spec.selector", "whole"),
@@ -91,6 +99,36 @@ pub(super) fn of(kind: Kind) -> &'static [(&'static str, &'static str)] {
         | Kind::SeiNode
         | Kind::SeiNodeTask
         | Kind::SeiNodeTaskWorkflow => &[],
+    }
+}
+
+/// What an object of a kind is before it has anything: the structures that the real server always writes,
+/// which therefore nobody is recorded to have added.
+pub(super) fn blank(kind: Kind) -> Value {
+    let pod_spec = json!({ "containers": null });
+    match kind {
+        Kind::Pod => json!({ "metadata": {}, "spec": pod_spec, "status": {} }),
+        Kind::Job => {
+            json!({ "metadata": {}, "spec": { "template": { "metadata": {}, "spec": pod_spec } } })
+        }
+        Kind::StatefulSet => json!({
+            "metadata": {},
+            "spec": { "template": { "metadata": {}, "spec": pod_spec }, "updateStrategy": {} },
+        }),
+        Kind::PersistentVolumeClaim => json!({ "metadata": {}, "spec": { "resources": {} } }),
+        Kind::Service => json!({ "metadata": {}, "spec": {}, "status": { "loadBalancer": {} } }),
+        Kind::Lease | Kind::Namespace | Kind::Node | Kind::PersistentVolume => {
+            json!({ "metadata": {}, "spec": {} })
+        }
+        Kind::ConfigMap
+        | Kind::ControllerRevision
+        | Kind::CoreEvent
+        | Kind::Event
+        | Kind::Secret
+        | Kind::ServiceAccount => json!({ "metadata": {} }),
+        Kind::SeiNetwork | Kind::SeiNode | Kind::SeiNodeTask | Kind::SeiNodeTaskWorkflow => {
+            json!({})
+        }
     }
 }
 

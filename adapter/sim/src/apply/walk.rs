@@ -1,12 +1,14 @@
 //! Walking one or two values along their shapes.
 //!
-//! Answers: the paths in a value, the differences of two, their merge, and a value with paths taken out. Refuses to
-//! know: managers. Upholds: the rules of the real server's structured merge, the order of merged lists included.
+//! Answers: the paths in a value, the differences of two, their merge, and a value with paths taken out.
+//! Refuses to know: managers. Upholds: the rules of the real server's structured merge, the order of merged
+//! lists included.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::items;
 use super::set::{Set, Step};
 use super::shape::{Shape, Shapes};
 
@@ -39,7 +41,8 @@ fn collect(value: &Value, shapes: Option<&Shapes>, path: &mut Vec<Step>, set: &m
             for (name, inner) in map {
                 path.push(Step::field(name));
                 collect(inner, field_of(shapes, name), path, set);
-                if inner.is_null() || inner.as_object().is_some_and(Map::is_empty) {
+                let is_entry = shapes.is_some_and(|shapes| shapes.is_entry(name));
+                if is_entry || inner.is_null() || inner.as_object().is_some_and(Map::is_empty) {
                     set.insert(path);
                 }
                 path.pop();
@@ -59,7 +62,13 @@ fn collect(value: &Value, shapes: Option<&Shapes>, path: &mut Vec<Step>, set: &m
 /// The paths that were added, removed and modified on the way from one value to another.
 pub(super) fn compare(old: &Value, new: &Value, shapes: &Shapes) -> Comparison {
     let mut result = Comparison::default();
-    differ(Some(old), Some(new), Some(shapes), &mut Vec::new(), &mut result);
+    differ(
+        Some(old),
+        Some(new),
+        Some(shapes),
+        &mut Vec::new(),
+        &mut result,
+    );
     result
 }
 
@@ -73,7 +82,7 @@ fn differ(
     let is_leaf = match (inner(old, shapes), inner(new, shapes)) {
         (Some(before), Some(after)) if !(before.is_empty() && after.is_empty()) => {
             for (step, (old, new)) in zip(&before, &after) {
-                let below = child_of(shapes, &step, old.or(new).unwrap_or(&Value::Null));
+                let below = child_of(shapes, &step);
                 path.push(step.1);
                 differ(old, new, below, path, result);
                 path.pop();
@@ -93,35 +102,60 @@ fn differ(
 /// A step with the field name it came from, if it is one.
 struct Named<'a>(Option<&'a str>, Step);
 
-/// The children of a value by their steps; `None` for a leaf. Absence has no children.
-fn inner<'a>(value: Option<&'a Value>, shapes: Option<&Shapes>) -> Option<Vec<(Option<&'a str>, Step, &'a Value)>> {
-    let Some(value) = value else { return Some(Vec::new()) };
+/// The children of a value by their steps; `None` for a leaf. What is absent or null has no children.
+fn inner<'a>(
+    value: Option<&'a Value>,
+    shapes: Option<&Shapes>,
+) -> Option<Vec<(Option<&'a str>, Step, &'a Value)>> {
+    // Null takes the form of whatever stands on the other side.
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Some(Vec::new());
+    };
     match form(value, shapes) {
         Form::Leaf => None,
-        Form::Fields(map) => {
-            Some(map.iter().map(|(name, value)| (Some(name.as_str()), Step::field(name), value)).collect())
-        }
-        Form::Items(items) => Some(items.iter().map(|item| (None, step_of(item, shapes), item)).collect()),
+        Form::Fields(map) => Some(
+            map.iter()
+                .map(|(name, value)| (Some(name.as_str()), Step::field(name), value))
+                .collect(),
+        ),
+        Form::Items(items) => Some(
+            items
+                .iter()
+                .map(|item| (None, step_of(item, shapes), item))
+                .collect(),
+        ),
     }
 }
 
 /// Both children of every step that either side has.
-#[expect(clippy::type_complexity, reason = "a list of pairs that lives for one loop")]
+#[expect(
+    clippy::type_complexity,
+    reason = "a list of pairs that lives for one loop"
+)]
 fn zip<'a>(
     old: &[(Option<&'a str>, Step, &'a Value)],
     new: &[(Option<&'a str>, Step, &'a Value)],
 ) -> Vec<(Named<'a>, (Option<&'a Value>, Option<&'a Value>))> {
-    let mut all: BTreeMap<&Step, (Option<&'a str>, Option<&'a Value>, Option<&'a Value>)> = BTreeMap::new();
+    let mut all: BTreeMap<&Step, (Option<&'a str>, Option<&'a Value>, Option<&'a Value>)> =
+        BTreeMap::new();
     for (name, step, value) in old {
-        all.entry(step).or_insert((*name, None, None)).1.get_or_insert(value);
+        all.entry(step)
+            .or_insert((*name, None, None))
+            .1
+            .get_or_insert(value);
     }
     for (name, step, value) in new {
-        all.entry(step).or_insert((*name, None, None)).2.get_or_insert(value);
+        all.entry(step)
+            .or_insert((*name, None, None))
+            .2
+            .get_or_insert(value);
     }
-    all.into_iter().map(|(step, (name, old, new))| (Named(name, step.clone()), (old, new))).collect()
+    all.into_iter()
+        .map(|(step, (name, old, new))| (Named(name, step.clone()), (old, new)))
+        .collect()
 }
 
-fn child_of<'a>(shapes: Option<&'a Shapes>, step: &Named<'_>, _value: &Value) -> Option<&'a Shapes> {
+fn child_of<'a>(shapes: Option<&'a Shapes>, step: &Named<'_>) -> Option<&'a Shapes> {
     match step.0 {
         Some(name) => field_of(shapes, name),
         None => item_of(shapes),
@@ -129,8 +163,14 @@ fn child_of<'a>(shapes: Option<&'a Shapes>, step: &Named<'_>, _value: &Value) ->
 }
 
 /// The live value with the applied one merged over it; the applied side wins where both are leaves.
-pub(super) fn merge(live: Option<&Value>, applied: Option<&Value>, shapes: Option<&Shapes>) -> Option<Value> {
-    let (Some(live), Some(applied)) = (live, applied) else { return applied.or(live).cloned() };
+pub(super) fn merge(
+    live: Option<&Value>,
+    applied: Option<&Value>,
+    shapes: Option<&Shapes>,
+) -> Option<Value> {
+    let (Some(live), Some(applied)) = (live, applied) else {
+        return applied.or(live).cloned();
+    };
     match (form(live, shapes), form(applied, shapes)) {
         (Form::Fields(live), Form::Fields(applied)) if !(live.is_empty() && applied.is_empty()) => {
             let mut merged = Map::new();
@@ -143,63 +183,10 @@ pub(super) fn merge(live: Option<&Value>, applied: Option<&Value>, shapes: Optio
             Some(Value::Object(merged))
         }
         (Form::Items(live), Form::Items(applied)) if !(live.is_empty() && applied.is_empty()) => {
-            Some(Value::Array(merge_items(live, applied, shapes)))
+            Some(Value::Array(items::merge(live, applied, shapes)))
         }
         _ => Some(applied.clone()),
     }
-}
-
-/// Merges two lists by their keys. Items of both sides stand in the order of the applied list; items of the live list
-/// alone keep their place before the next shared item.
-fn merge_items(live: &[Value], applied: &[Value], shapes: Option<&Shapes>) -> Vec<Value> {
-    let steps = |items: &[Value]| items.iter().map(|item| step_of(item, shapes)).collect::<Vec<_>>();
-    let (left, right) = (steps(live), steps(applied));
-    let mut shared = right.iter().filter(|step| left.contains(step));
-    let mut next_shared = shared.next();
-    let mut done: Vec<&Step> = Vec::new();
-    let mut out = Vec::new();
-    let both = |step: &Step| {
-        let old = left.iter().position(|own| own == step).map(|at| &live[at]);
-        let new = right.iter().position(|own| own == step).map(|at| &applied[at]);
-        merge(old, new, item_of(shapes))
-    };
-    let (mut l, mut r) = (0, 0);
-    while l < left.len() || r < right.len() {
-        if l < left.len() && r < right.len() {
-            let step = &left[l];
-            if *step == right[r] {
-                done.push(step);
-                out.extend(both(step));
-                (l, r) = (l + 1, r + 1);
-                next_shared = shared.next();
-                continue;
-            }
-            if right.contains(step) && next_shared.is_some_and(|next| next != step) {
-                l += 1;
-                continue;
-            }
-        }
-        if l < left.len() {
-            let step = &left[l];
-            if !right.contains(step) {
-                out.push(live[l].clone());
-                l += 1;
-                continue;
-            } else if done.contains(&step) {
-                l += 1;
-            }
-        }
-        if r < right.len() {
-            let step = &right[r];
-            done.push(step);
-            out.extend(both(step));
-            r += 1;
-            if next_shared == Some(step) {
-                next_shared = shared.next();
-            }
-        }
-    }
-    out
 }
 
 /// The value without the members of the set; `None` if nothing is left of it.
@@ -215,12 +202,18 @@ pub(super) fn remove(value: &Value, set: &Set, shapes: Option<&Shapes>) -> Optio
                     continue;
                 }
                 let value = match set.below(&step) {
-                    Some(below) => remove(inner, below, field_of(shapes, name)).unwrap_or(Value::Null),
+                    Some(below) => {
+                        remove(inner, below, field_of(shapes, name)).unwrap_or(Value::Null)
+                    }
                     None => inner.clone(),
                 };
                 kept.insert(name.clone(), value);
             }
-            if kept.is_empty() { None } else { Some(Value::Object(kept)) }
+            if kept.is_empty() {
+                None
+            } else {
+                Some(Value::Object(kept))
+            }
         }
         Form::Items(items) => {
             let mut kept = Vec::new();
@@ -234,7 +227,11 @@ pub(super) fn remove(value: &Value, set: &Set, shapes: Option<&Shapes>) -> Optio
                     None => inner.clone(),
                 });
             }
-            if kept.is_empty() { None } else { Some(Value::Array(kept)) }
+            if kept.is_empty() {
+                None
+            } else {
+                Some(Value::Array(kept))
+            }
         }
     }
 }
@@ -253,13 +250,15 @@ fn field_of<'a>(shapes: Option<&'a Shapes>, name: &str) -> Option<&'a Shapes> {
     shapes.and_then(|shapes| shapes.field(name))
 }
 
-fn item_of(shapes: Option<&Shapes>) -> Option<&Shapes> {
+pub(super) fn item_of(shapes: Option<&Shapes>) -> Option<&Shapes> {
     shapes.and_then(Shapes::item)
 }
 
 /// What an item of a list is told apart by.
-fn step_of(item: &Value, shapes: Option<&Shapes>) -> Step {
-    let Some(Shape::Keyed(keys)) = shapes.and_then(Shapes::shape) else { return Step::value(item) };
+pub(super) fn step_of(item: &Value, shapes: Option<&Shapes>) -> Step {
+    let Some(Shape::Keyed(keys)) = shapes.and_then(Shapes::shape) else {
+        return Step::value(item);
+    };
     let found = keys.iter().filter_map(|(name, default)| {
         let value = item.get(name).or(default.as_ref())?;
         Some((name.as_str(), value.clone()))

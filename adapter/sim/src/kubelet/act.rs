@@ -23,16 +23,21 @@ pub(super) async fn bind(client: &Client, pod: &Name, uid: &str, host: &str) -> 
     let request = request.body(body.to_string().into_bytes()).map_err(Error::HttpError)?;
     match client.request::<Value>(request).await {
         Err(Error::Api(status)) if [404, 405].contains(&status.code) => {
-            let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"nodeName": host}}));
+            let bound = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"nodeName": host}}));
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
-            unless_gone(pods.patch(&pod.name, &PatchParams::default(), &patch).await)
+            unless_gone(pods.patch(&pod.name, &PatchParams::default(), &bound).await)
         }
         done => unless_gone(done),
     }
 }
 
 /// Writes a pod's status.
-pub(super) async fn write_status(client: &Client, pod: &Name, uid: &str, status: &Value) -> Result<(), Error> {
+pub(super) async fn write_status(
+    client: &Client,
+    pod: &Name,
+    uid: &str,
+    status: &Value,
+) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
     unless_gone(pods.patch_status(&pod.name, &PatchParams::default(), &patch).await)
@@ -52,7 +57,8 @@ pub(super) async fn remove(client: &Client, pod: &Name, uid: &str) -> Result<(),
 /// Makes the volume that a claim asks for, already promised to it.
 pub(super) async fn provision(client: &Client, claim: &PersistentVolumeClaim) -> Result<(), Error> {
     let (uid, spec) = (claim.uid().unwrap_or_default(), claim.spec.clone().unwrap_or_default());
-    let size = spec.resources.and_then(|resources| resources.requests).and_then(|mut all| all.remove("storage"));
+    let size =
+        spec.resources.and_then(|resources| resources.requests).and_then(|mut all| all.remove("storage"));
     let volume = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",

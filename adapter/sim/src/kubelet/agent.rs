@@ -42,10 +42,10 @@ pub(super) enum Command {
 }
 
 enum Seen {
-    Pod(Event<Pod>),
-    Claim(Event<PersistentVolumeClaim>),
-    Volume(Event<PersistentVolume>),
-    Service(Event<Service>),
+    Pod(Box<Event<Pod>>),
+    Claim(Box<Event<PersistentVolumeClaim>>),
+    Volume(Box<Event<PersistentVolume>>),
+    Service(Box<Event<Service>>),
 }
 
 pub(super) struct Agent {
@@ -148,12 +148,12 @@ impl Agent {
     fn absorb(&mut self, seen: Seen) {
         match seen {
             Seen::Pod(event) => {
-                for name in self.pods.absorb(event) {
+                for name in self.pods.absorb(*event) {
                     self.meet(&name);
                 }
             }
             Seen::Claim(event) => {
-                for name in self.claims.absorb(event) {
+                for name in self.claims.absorb(*event) {
                     self.mark_waiting(&name.namespace);
                     self.claimed.remove(&name);
                     if self.claims.find(&name).is_some_and(|claim| is_unbound(claim)) {
@@ -162,8 +162,9 @@ impl Agent {
                 }
             }
             Seen::Volume(event) => {
-                let touched = self.volumes.absorb(event);
-                let claim = |name: &Name| self.volumes.find(name)?.spec.as_ref()?.claim_ref.clone()?.namespace;
+                let touched = self.volumes.absorb(*event);
+                let claim =
+                    |name: &Name| self.volumes.find(name)?.spec.as_ref()?.claim_ref.clone()?.namespace;
                 let namespaces: BTreeSet<_> = touched.iter().filter_map(claim).collect();
                 for namespace in namespaces {
                     self.mark_waiting(&namespace);
@@ -171,7 +172,7 @@ impl Agent {
                 self.changed_volumes.extend(touched);
             }
             Seen::Service(event) => {
-                for name in self.services.absorb(event) {
+                for name in self.services.absorb(*event) {
                     self.reroute(&name);
                 }
             }
@@ -215,7 +216,8 @@ impl Agent {
 
     /// Pods of a namespace that wait for something other than time.
     pub(super) fn mark_waiting(&mut self, namespace: &str) {
-        let waiting = self.lives.values_mut().filter(|life| life.volume.is_none() && life.name.namespace == namespace);
+        let waiting =
+            self.lives.values_mut().filter(|life| life.volume.is_none() && life.name.namespace == namespace);
         for life in waiting {
             self.dirty.insert(life.uid.clone());
         }
@@ -230,7 +232,8 @@ impl Agent {
     fn obey(&mut self, order: Order) {
         let Order::Pod(name, command) = order else {
             self.dirty.extend(self.lives.keys().cloned());
-            let unbound = self.claims.all().filter(|(_, claim)| is_unbound(claim)).map(|(name, _)| name.clone());
+            let unbound =
+                self.claims.all().filter(|(_, claim)| is_unbound(claim)).map(|(name, _)| name.clone());
             let unbound: Vec<_> = unbound.collect();
             let at = later(self.now(), self.timing.provision);
             for name in unbound {
@@ -257,10 +260,10 @@ impl Agent {
 
 fn stream<K: Send + 'static>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-    wrap: fn(Event<K>) -> Seen,
+    wrap: fn(Box<Event<K>>) -> Seen,
 ) -> BoxStream<'static, Seen> {
     let events = events.default_backoff().filter_map(move |event| async move {
-        event.inspect_err(|error| tracing::debug!(%error, "watch broke off")).ok().map(wrap)
+        event.inspect_err(|error| tracing::debug!(%error, "watch broke off")).ok().map(Box::new).map(wrap)
     });
     events.boxed()
 }

@@ -55,7 +55,8 @@ impl<K: Resource> Cache<K> {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
-                let gone: Vec<_> = self.objects.keys().filter(|name| !listed.contains(name)).cloned().collect();
+                let gone: Vec<_> =
+                    self.objects.keys().filter(|name| !listed.contains(name)).cloned().collect();
                 for name in &gone {
                     self.objects.remove(name);
                 }

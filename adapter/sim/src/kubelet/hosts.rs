@@ -29,7 +29,9 @@ impl Hosts {
     /// The host for a pod; `key` is what its pods have in common.
     pub(super) fn choose(&mut self, key: &str) -> String {
         let number = match self.placement {
-            Placement::ByNode => key.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte)),
+            Placement::ByNode => {
+                key.bytes().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte))
+            }
             Placement::InTurn => {
                 self.turn += 1;
                 self.turn - 1

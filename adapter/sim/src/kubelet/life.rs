@@ -7,7 +7,8 @@
 
 use super::cache::Name;
 use super::container::{Container, Run};
-use super::options::{Conduct, Timing};
+use super::options::{JobEnding, Timing};
+use super::shared::Shared;
 use crate::sidecar::{Bucket, Director, Seid, Sidecar, Surroundings, Volume};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -20,11 +21,20 @@ use std::time::Duration;
 pub(super) struct Setting<'a> {
     pub(super) pod: &'a Pod,
     pub(super) timing: &'a Timing,
-    pub(super) conduct: &'a Conduct,
+    pub(super) shared: &'a Shared,
     pub(super) director: &'a Director,
     pub(super) bucket: &'a Bucket,
     pub(super) token: Option<&'a str>,
     pub(super) now: Timestamp,
+}
+
+/// How a pod came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its containers ended; their exit codes say how.
+    Ran,
+    /// It was made to fail, for this reason.
+    Failed(&'static str),
 }
 
 #[derive(Debug)]
@@ -47,8 +57,8 @@ pub(super) struct Life {
     seid_due: Option<Timestamp>,
     stop_due: Option<Timestamp>,
     grace: Duration,
-    /// No container runs any more and none will; with a reason if the pod was made to fail.
-    pub(super) over: Option<Option<&'static str>>,
+    /// No container runs any more and none will.
+    pub(super) over: Option<End>,
     /// When the agent looks again, and for what it waits by itself.
     pub(super) deadline: Option<Timestamp>,
     pub(super) next_try: Option<Timestamp>,
@@ -140,13 +150,13 @@ impl Life {
         }
         self.sidecar = None;
         self.seid.stop();
-        self.over = Some(None);
+        self.over = Some(End::Ran);
     }
 
     /// Makes the pod fail from outside.
     pub(super) fn fail(&mut self, reason: &'static str, now: Timestamp) {
         self.finish(137, now);
-        self.over = Some(Some(reason));
+        self.over = Some(End::Failed(reason));
     }
 
     /// Replaces the sidecar's process, as a crash of its container does.
@@ -172,7 +182,8 @@ impl Life {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        let mut needed = self.containers.iter().filter(|container| !container.is_init || container.is_sidecar);
+        let mut needed =
+            self.containers.iter().filter(|container| !container.is_init || container.is_sidecar);
         self.over.is_none() && needed.all(|container| container.ready)
     }
 
@@ -186,19 +197,21 @@ impl Life {
             let is_init = self.containers[index].is_init;
             let waits_for = self.containers[..index].iter().filter(|before| before.is_init);
             if !waits_for.into_iter().all(Container::is_passed) {
-                if is_init { break } else { continue }
+                if is_init {
+                    break;
+                }
+                continue;
             }
             let container = &mut self.containers[index];
             match container.run {
-                Run::Ended { .. } => {}
                 Run::Running { since } if is_init && !container.is_sidecar => {
                     if due.is_past(later(since, setting.timing.init), now) {
                         container.end(0, now);
                         self.after_init(index);
                     }
                 }
-                Run::Running { .. } => {}
-                Run::Waiting(_) if setting.conduct.missing_images.contains(&container.image) => {
+                Run::Ended { .. } | Run::Running { .. } => {}
+                Run::Waiting(_) if setting.shared.is_missing(&container.image) => {
                     container.run = Run::Waiting("ImagePullBackOff");
                     container.due = None;
                     due.add(Some(later(now, setting.timing.retry)));
@@ -293,8 +306,8 @@ impl Life {
             container.ready = true;
         }
         if let Some(job) = &self.job {
-            let ending = setting.conduct.jobs.get(job).copied();
-            let (after, exit) = ending.map_or((Some(setting.timing.job), 0), |ending| (ending.after, ending.exit));
+            let usual = JobEnding { after: Some(setting.timing.job), exit: 0 };
+            let JobEnding { after, exit } = setting.shared.ending(job).unwrap_or(usual);
             if after.is_some_and(|after| due.is_past(later(since, after), now)) {
                 self.finish(exit, now);
             }

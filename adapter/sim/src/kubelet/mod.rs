@@ -138,7 +138,8 @@ impl Kubelet {
 
     /// Deletes a pod without grace, as an impatient person does: the object goes, its containers need a while.
     pub async fn force_delete(&self, namespace: &str, pod: &str) -> Result<(), kube::Error> {
-        self.delete(namespace, pod, DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await
+        self.delete(namespace, pod, DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() })
+            .await
     }
 
     async fn delete(&self, namespace: &str, pod: &str, how: DeleteParams) -> Result<(), kube::Error> {

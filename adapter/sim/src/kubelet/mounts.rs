@@ -63,8 +63,8 @@ mod tests {
         assert!(mounts.obstacle(&claim, "host-0", true).is_some());
         assert_eq!(mounts.obstacle(&claim, "host-0", false), None);
         assert_eq!(mounts.mount(&claim, mount("b")), [mount("a")]);
-        assert_eq!(mounts.release("a"), [claim.clone()]);
-        assert_eq!(mounts.release("b"), [claim.clone()]);
+        assert_eq!(mounts.release("a").len(), 1);
+        assert_eq!(mounts.release("b").len(), 1);
         assert_eq!(mounts.obstacle(&claim, "host-1", false), None);
     }
 }

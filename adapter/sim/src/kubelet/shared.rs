@@ -6,8 +6,8 @@
 
 use super::cache::Name;
 use super::chronicle::Chronicle;
-use super::options::{Conduct, Options};
-use crate::sidecar::{Director, Script, Switchboard, Volume};
+use super::options::{Conduct, JobEnding, Options};
+use crate::sidecar::{Director, Script, Switchboard, Volume, scale};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ pub(super) struct Shared {
     script: Script,
     chronicle: Mutex<Chronicle>,
     conduct: Mutex<Conduct>,
+    scale: f64,
     directors: Mutex<BTreeMap<Name, Director>>,
     /// By claim, with the uid of the volume that the contents belong to.
     volumes: Mutex<BTreeMap<Name, (String, Volume)>>,
@@ -31,6 +32,7 @@ impl Shared {
             script,
             chronicle: Mutex::default(),
             conduct: Mutex::new(options.conduct.clone()),
+            scale: options.timing.scale,
             directors: Mutex::default(),
             volumes: Mutex::default(),
         }
@@ -44,8 +46,22 @@ impl Shared {
         act(&mut lock(&self.conduct))
     }
 
+    /// How a Job ends that the conduct names, in scaled time.
+    pub(super) fn ending(&self, job: &str) -> Option<JobEnding> {
+        let ending = self.conduct(|conduct| conduct.jobs.get(job).copied())?;
+        Some(JobEnding { after: ending.after.map(|after| scale(after, self.scale)), ..ending })
+    }
+
+    /// Whether an image can't be pulled.
+    pub(super) fn is_missing(&self, image: &str) -> bool {
+        self.conduct(|conduct| conduct.missing_images.contains(image))
+    }
+
     pub(super) fn director(&self, node: &Name) -> Director {
-        lock(&self.directors).entry(node.clone()).or_insert_with(|| Director::new(self.script.clone())).clone()
+        lock(&self.directors)
+            .entry(node.clone())
+            .or_insert_with(|| Director::new(self.script.clone()))
+            .clone()
     }
 
     pub(super) fn volume(&self, claim: &Name) -> Option<Volume> {

@@ -5,13 +5,13 @@
 //! Upholds: a transition time moves exactly when its condition does.
 
 use super::container::{Run, stamp};
-use super::life::Life;
+use super::life::{End, Life};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 impl Life {
     /// The status as it should stand on the API server.
-    pub(super) fn to_status(&mut self, waits: Option<&str>, now: Timestamp) -> Value {
+    pub(super) fn report(&mut self, waits: Option<&str>, now: Timestamp) -> Value {
         let is_bound = !self.host.is_empty();
         let is_over = self.over.is_some();
         let facts = [
@@ -22,12 +22,13 @@ impl Life {
             ("PodScheduled", is_bound),
         ];
         let shown = if is_bound { &facts[..] } else { &facts[4..] };
-        let conditions: Vec<_> = shown.iter().map(|(name, is)| self.condition(name, *is, waits, now)).collect();
-        let mut status = json!({"phase": self.phase(), "conditions": conditions, "qosClass": "Burstable"});
+        let conditions: Vec<_> =
+            shown.iter().map(|(name, is)| self.condition(name, *is, waits, now)).collect();
+        let mut status = json!({"phase": self.phase(), "conditions": conditions});
         if !is_bound {
             return status;
         }
-        if let Some(Some(reason)) = self.over {
+        if let Some(End::Failed(reason)) = self.over {
             status["reason"] = json!(reason);
         }
         let of = |is_init: bool| -> Vec<Value> {
@@ -49,9 +50,10 @@ impl Life {
     fn phase(&self) -> &'static str {
         let main = || self.containers.iter().filter(|container| !container.is_init);
         match self.over {
-            Some(Some(_)) => "Failed",
-            Some(None) if main().all(|container| matches!(container.run, Run::Ended { exit: 0, .. })) => "Succeeded",
-            Some(None) => "Failed",
+            Some(End::Ran) if main().all(|container| matches!(container.run, Run::Ended { exit: 0, .. })) => {
+                "Succeeded"
+            }
+            Some(End::Ran | End::Failed(_)) => "Failed",
             None if main().all(|container| !matches!(container.run, Run::Waiting(_))) => "Running",
             None => "Pending",
         }
@@ -70,7 +72,9 @@ impl Life {
         if !is {
             let (reason, message) = match name {
                 "PodScheduled" => ("Unschedulable", waits.unwrap_or("no host fits")),
-                "Initialized" => ("ContainersNotInitialized", waits.unwrap_or("init containers have not ended")),
+                "Initialized" => {
+                    ("ContainersNotInitialized", waits.unwrap_or("init containers have not ended"))
+                }
                 "PodReadyToStartContainers" => return shown,
                 _ if self.over.is_some() => ("PodCompleted", "containers have ended"),
                 _ => ("ContainersNotReady", waits.unwrap_or("containers are not ready")),

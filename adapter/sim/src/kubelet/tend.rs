@@ -58,12 +58,11 @@ impl Agent {
         let Some(mut life) = self.lives.remove(uid) else { return };
         let pod = self.pods.find(&life.name).filter(|pod| pod.metadata.uid.as_deref() == Some(uid)).cloned();
         let now = self.now();
-        let done = match &pod {
-            Some(pod) => self.tend_present(&mut life, pod).await,
-            None => {
-                self.tend_absent(&mut life, now);
-                Ok(())
-            }
+        let done = if let Some(pod) = &pod {
+            self.tend_present(&mut life, pod).await
+        } else {
+            self.tend_absent(&mut life, now);
+            Ok(())
         };
         if let Err(error) = done {
             tracing::warn!(%error, pod = life.name.name, "will try again");
@@ -102,7 +101,7 @@ impl Agent {
         let next = self.with_setting(pod, &node, |setting| life.advance(setting, is_stopping));
         life.add_deadline(next);
         self.settle(life, now);
-        let status = life.to_status(waits.as_deref(), now);
+        let status = life.report(waits.as_deref(), now);
         if life.written.as_ref() != Some(&status) {
             act::write_status(&self.client, &life.name, &life.uid, &status).await?;
             life.written = Some(status);
@@ -135,11 +134,13 @@ impl Agent {
         let missing = claims(pod).into_iter().find(|(claim, _)| self.claims.find(claim).is_none());
         let obstacle = match missing {
             Some((claim, _)) => Some(format!("persistentvolumeclaim {} not found", claim.name)),
-            None if self.shared.conduct(|conduct| conduct.no_hosts) => Some("0 hosts are available".to_owned()),
+            None if self.shared.conduct(|conduct| conduct.no_hosts) => {
+                Some("0 hosts are available".to_owned())
+            }
             None => None,
         };
         if let Some(obstacle) = obstacle {
-            let status = life.to_status(Some(&obstacle), now);
+            let status = life.report(Some(&obstacle), now);
             if life.written.as_ref() != Some(&status) {
                 act::write_status(&self.client, &life.name, &life.uid, &status).await?;
                 life.written = Some(status);
@@ -182,7 +183,8 @@ impl Agent {
             for other in self.mounts.mount(&claim, mount) {
                 let pods = [(other.pod, other.uid), (life.name.name.clone(), life.uid.clone())];
                 let claim = (claim.namespace.clone(), claim.name.clone());
-                self.shared.chronicle(|chronicle| chronicle.violations.push(Violation { at: now, claim, pods }));
+                self.shared
+                    .chronicle(|chronicle| chronicle.violations.push(Violation { at: now, claim, pods }));
             }
         }
         life.volume = Some(data.unwrap_or_else(|| Volume::new(&life.uid)));
@@ -191,7 +193,9 @@ impl Agent {
 
     fn obstacle(&self, claim: &Name, host: &str) -> Option<String> {
         let found = self.claims.find(claim);
-        let Some(found) = found else { return Some(format!("persistentvolumeclaim {} not found", claim.name)) };
+        let Some(found) = found else {
+            return Some(format!("persistentvolumeclaim {} not found", claim.name));
+        };
         let phase = found.status.as_ref().and_then(|status| status.phase.as_deref());
         if phase != Some("Bound") || self.contents(claim).is_none() {
             return Some(format!("persistentvolumeclaim {} is not bound", claim.name));
@@ -236,7 +240,9 @@ impl Agent {
         let due = self.claimed.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone());
         for name in due.collect::<Vec<_>>() {
             self.claimed.remove(&name);
-            let Some(claim) = self.claims.find(&name).filter(|claim| is_unbound(claim)).cloned() else { continue };
+            let Some(claim) = self.claims.find(&name).filter(|claim| is_unbound(claim)).cloned() else {
+                continue;
+            };
             if let Err(error) = act::provision(&self.client, &claim).await {
                 tracing::warn!(%error, claim = name.name, "can't provision yet");
                 self.claimed.insert(name, later(now, self.timing.retry));
@@ -247,11 +253,10 @@ impl Agent {
     pub(super) fn with_setting<R>(&self, pod: &Pod, node: &str, act: impl FnOnce(&Setting<'_>) -> R) -> R {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let director = self.shared.director(&Name::new(namespace, node));
-        let conduct = self.shared.conduct(|conduct| conduct.clone());
         act(&Setting {
             pod,
             timing: &self.timing,
-            conduct: &conduct,
+            shared: &self.shared,
             director: &director,
             bucket: &self.options.bucket,
             token: self.options.token.as_deref(),

@@ -64,7 +64,8 @@ impl Sidecar {
     /// When the next handler ends, if one is going to end by itself.
     pub fn next_due(&self) -> Option<Timestamp> {
         let state = self.state();
-        let times = state.runs.values().filter_map(|run| if run.is_waiting { Some(run.limit) } else { run.due });
+        let times =
+            state.runs.values().filter_map(|run| if run.is_waiting { Some(run.limit) } else { run.due });
         times.min()
     }
 
@@ -94,7 +95,14 @@ impl Sidecar {
     }
 
     /// Starts a handler for a record that says running.
-    pub(super) fn begin(&self, state: &mut State, disk: &mut Disk, record: &Record, kind: Kind, now: Timestamp) {
+    pub(super) fn begin(
+        &self,
+        state: &mut State,
+        disk: &mut Disk,
+        record: &Record,
+        kind: Kind,
+        now: Timestamp,
+    ) {
         let (duration, ending) = self.director.next_run(kind);
         let run = Run {
             kind,

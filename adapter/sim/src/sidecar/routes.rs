@@ -67,7 +67,8 @@ impl Answer {
     }
 
     pub(super) fn text(status: u16, body: &'static str) -> Self {
-        let headers = vec![("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")];
+        let headers =
+            vec![("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")];
         Self { status, headers, body: Bytes::from_static(body.as_bytes()) }
     }
 
@@ -158,7 +159,8 @@ impl Sidecar {
                 return Answer::error(400, "persist task: database is locked");
             }
             let sequence = disk.next_sequence();
-            let made_up = || Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}/{sequence}", disk.label).as_bytes());
+            let made_up =
+                || Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}/{sequence}", disk.label).as_bytes());
             let record = Record {
                 id: if request.id.is_empty() { made_up().to_string() } else { request.id },
                 kind: request.kind,
@@ -199,7 +201,9 @@ impl Sidecar {
                 *counts.entry(entry.kind).or_default() += 1;
             }
         }
-        let line = |(kind, count): (&String, &u64)| format!("seictl_task_submissions_total{{type=\"{kind}\"}} {count}\n");
+        let line = |(kind, count): (&String, &u64)| {
+            format!("seictl_task_submissions_total{{type=\"{kind}\"}} {count}\n")
+        };
         let body = Bytes::from(counts.iter().map(line).collect::<String>());
         Answer { status: 200, headers: vec![("content-type", "text/plain; version=0.0.4")], body }
     }

@@ -94,12 +94,7 @@ pub enum Fault {
 
 impl Default for Script {
     fn default() -> Self {
-        Self {
-            scale: 1.0,
-            tasks: BTreeMap::new(),
-            mishaps: Vec::new(),
-            silent_witnesses: BTreeSet::new(),
-        }
+        Self { scale: 1.0, tasks: BTreeMap::new(), mishaps: Vec::new(), silent_witnesses: BTreeSet::new() }
     }
 }
 
@@ -177,6 +172,7 @@ mod millis {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may end early")]
 mod tests {
     use super::*;
     use serde_json::json;

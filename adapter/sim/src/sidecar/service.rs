@@ -5,10 +5,10 @@
 //! Refuses to know: sockets.
 //! Upholds: nobody behind a name looks like a refused connection, a hanging sidecar like silence.
 
-use crate::store::Clock;
 use super::process::Sidecar;
 use super::routes::{Answer, Call, Handled};
 use super::switchboard::{Line, Switchboard};
+use crate::store::Clock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, header};

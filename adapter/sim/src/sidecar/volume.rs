@@ -134,7 +134,7 @@ impl Disk {
     }
 
     /// Sets one key of a section of config.toml.
-    pub(super) fn set_config_toml(&mut self, section: &str, key: &str, value: Value) {
+    pub(super) fn set_config_toml(&mut self, section: &str, key: &str, value: &Value) {
         let patch = json!({ section: { key: value } });
         merge(self.file("config.toml"), &patch);
     }

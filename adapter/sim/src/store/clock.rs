@@ -1,7 +1,7 @@
 //! The only clock of the pretend cluster.
 //!
-//! Answers: what time it is. Refuses to know: the time of the machine. Upholds: time moves exactly as tokio's does,
-//! so a test that pauses or advances tokio's clock moves every timestamp with it.
+//! Answers: what time it is. Refuses to know: the time of the machine. Upholds: time moves exactly as
+//! tokio's does, so a test that pauses or advances tokio's clock moves every timestamp with it.
 
 use std::time::Duration;
 
@@ -18,12 +18,17 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `base` now. Under paused time it has to be made inside the runtime.
     pub fn starting_at(base: Timestamp) -> Self {
-        Self { base, start: Instant::now() }
+        Self {
+            base,
+            start: Instant::now(),
+        }
     }
 
     /// The current time.
     pub fn now(&self) -> Timestamp {
-        self.base.checked_add(self.elapsed()).unwrap_or(Timestamp::MAX)
+        self.base
+            .checked_add(self.elapsed())
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// The current time as Kubernetes writes it: whole seconds.

@@ -1,7 +1,7 @@
 //! Storing a new object.
 //!
-//! Answers: what a create makes of its body. Refuses to know: whether the namespace exists; every namespace does.
-//! Upholds: a name is taken once; uid and creation time are the server's.
+//! Answers: what a create makes of its body. Refuses to know: whether the namespace exists; every namespace
+//! does. Upholds: a name is taken once; uid and creation time are the server's.
 
 use std::sync::Arc;
 
@@ -31,8 +31,16 @@ const LONGEST_NAME: usize = 253;
 
 impl State {
     /// Creates an object, recording its fields as written by an update of this manager.
-    pub(crate) fn create(&mut self, draft: Draft<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
-        let Draft { kind, namespace, mut object } = draft;
+    pub(crate) fn create(
+        &mut self,
+        draft: Draft<'_>,
+        who: &Write<'_>,
+    ) -> Result<Arc<Value>, StoreError> {
+        let Draft {
+            kind,
+            namespace,
+            mut object,
+        } = draft;
         meta::sound(kind, &object)?;
         if meta::version_of(&object) != 0 {
             let message = "resourceVersion should not be set on objects to be created";
@@ -41,12 +49,27 @@ impl State {
         meta::set(&mut object, "managedFields", Value::Null);
         meta::tidy(kind, &mut object);
         apply::record_update(&self.shapes(kind), kind, Part::Main, None, &mut object, who);
-        self.admit(Draft { kind, namespace, object }, who)
+        self.admit(
+            Draft {
+                kind,
+                namespace,
+                object,
+            },
+            who,
+        )
     }
 
     /// Stores an object whose managed fields are settled.
-    pub(super) fn admit(&mut self, draft: Draft<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
-        let Draft { kind, namespace, mut object } = draft;
+    pub(super) fn admit(
+        &mut self,
+        draft: Draft<'_>,
+        who: &Write<'_>,
+    ) -> Result<Arc<Value>, StoreError> {
+        let Draft {
+            kind,
+            namespace,
+            mut object,
+        } = draft;
         self.place(kind, namespace, &mut object)?;
         let name = meta::text(&object, "name").to_owned();
         let key = Key::new(kind, namespace, &name);
@@ -54,13 +77,21 @@ impl State {
         let uid = self.mint_uid();
         meta::set(&mut object, "uid", json!(uid));
         meta::set(&mut object, "creationTimestamp", json!(stamp(who.now)));
+        prepare::derive_from_uid(kind, &mut object);
         let errors = name_errors(&name);
         if !errors.is_empty() {
             return Err(StoreError::invalid(kind, &name, &errors));
         }
-        let object = self.judged(kind, object, None)?;
-        if self.find(&key).is_some() {
-            return Err(StoreError::already_exists(kind, &name));
+        let object = self
+            .judged(kind, object, None)
+            .map_err(|errors| StoreError::invalid(kind, &name, &errors))?;
+        if let Some(found) = self.find(&key) {
+            let refusal = StoreError::already_exists(kind, &name);
+            return Err(if meta::is_deleting(found) {
+                refusal.while_deleting()
+            } else {
+                refusal
+            });
         }
         Ok(self.put(&key, object))
     }
@@ -72,7 +103,11 @@ impl State {
             let message = "the namespace of the provided object does not match the namespace sent on the request";
             return Err(StoreError::bad_request(message));
         }
-        let place = if kind.is_namespaced() { json!(namespace) } else { Value::Null };
+        let place = if kind.is_namespaced() {
+            json!(namespace)
+        } else {
+            Value::Null
+        };
         meta::set(object, "namespace", place);
         let base = meta::text(object, "generateName").to_owned();
         if meta::text(object, "name").is_empty() && !base.is_empty() {
@@ -83,10 +118,16 @@ impl State {
     }
 
     /// Has the plugged-in validator look at an object.
-    pub(super) fn judged(&self, kind: Kind, object: Value, old: Option<&Value>) -> Result<Value, StoreError> {
-        let Some(validator) = self.validator(kind) else { return Ok(object) };
-        let name = meta::text(&object, "name").to_owned();
-        validator.judge(&object, old).map_err(|errors| StoreError::invalid(kind, &name, &errors))
+    pub(super) fn judged(
+        &self,
+        kind: Kind,
+        object: Value,
+        old: Option<&Value>,
+    ) -> Result<Value, Vec<FieldError>> {
+        match self.validator(kind) {
+            None => Ok(object),
+            Some(validator) => validator.judge(&object, old),
+        }
     }
 
     fn generated_name(&mut self, base: &str) -> String {
@@ -94,7 +135,9 @@ impl State {
         let digits = uid.bytes().filter(|byte| *byte != b'-');
         let letters = digits.take(SUFFIX_LENGTH * 2).collect::<Vec<_>>();
         let suffix = letters.chunks(2).map(|pair| {
-            let number = pair.iter().fold(0_usize, |sum, byte| sum * 31 + usize::from(*byte));
+            let number = pair
+                .iter()
+                .fold(0_usize, |sum, byte| sum * 31 + usize::from(*byte));
             char::from(SUFFIX_LETTERS[number % SUFFIX_LETTERS.len()])
         });
         let base: String = base.chars().take(LONGEST_GENERATED_BASE).collect();
@@ -104,11 +147,17 @@ impl State {
 
 fn name_errors(name: &str) -> Vec<FieldError> {
     if name.is_empty() {
-        return vec![FieldError::required("metadata.name", "name or generateName is required")];
+        return vec![FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        )];
     }
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let is_label = |label: &str| {
-        !label.is_empty() && label.chars().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+        !label.is_empty()
+            && label.chars().all(is_inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     if name.len() <= LONGEST_NAME && name.split('.').all(is_label) {
         return Vec::new();

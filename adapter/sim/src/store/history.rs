@@ -34,7 +34,8 @@ pub(crate) enum Slice {
     Gone(u64),
 }
 
-/// How many changes are kept unless the test says otherwise: far more than a reader that is alive falls behind.
+/// How many changes are kept unless the test says otherwise: far more than a reader that is alive falls
+/// behind.
 const KEPT: usize = 10_000;
 
 /// The newest changes, oldest first.
@@ -49,7 +50,12 @@ pub(crate) struct History {
 
 impl History {
     pub(super) fn starting_at(version: u64) -> Self {
-        Self { changes: VecDeque::new(), limit: KEPT, floor: version, newest: version }
+        Self {
+            changes: VecDeque::new(),
+            limit: KEPT,
+            floor: version,
+            newest: version,
+        }
     }
 
     pub(super) fn push(&mut self, change: Change) {
@@ -73,7 +79,9 @@ impl History {
         if version < self.floor {
             return Slice::Gone(self.floor);
         }
-        let start = self.changes.partition_point(|change| change.version <= version);
+        let start = self
+            .changes
+            .partition_point(|change| change.version <= version);
         Slice::Changes(self.changes.range(start..).cloned().collect())
     }
 

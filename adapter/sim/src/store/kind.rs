@@ -1,13 +1,16 @@
 //! The resources that the pretend API server knows, as one table.
 //!
-//! Answers: what a kind is called in each of its spellings, and the few traits of it that change how writes work.
-//! Refuses to know: what is inside the objects. Upholds: one row per kind; nothing else lists kinds.
+//! Answers: what a kind is called in each of its spellings, and the few traits of it that change how writes
+//! work. Refuses to know: what is inside the objects. Upholds: one row per kind; nothing else lists kinds.
 
 use std::fmt;
 
 /// A kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each variant is named after the kind it stands for")]
+#[expect(
+    missing_docs,
+    reason = "each variant is named after the kind it stands for"
+)]
 pub enum Kind {
     ConfigMap,
     ControllerRevision,
@@ -89,7 +92,14 @@ const fn row(
     name: &'static str,
     traits: u8,
 ) -> Row {
-    Row { kind, group, version, plural, name, traits }
+    Row {
+        kind,
+        group,
+        version,
+        plural,
+        name,
+        traits,
+    }
 }
 
 impl Kind {
@@ -98,16 +108,21 @@ impl Kind {
         TABLE.iter().map(|row| row.kind)
     }
 
-    /// The kind behind a path segment such as `statefulsets` of `apps/v1`; the core group is the empty string.
+    /// The kind behind a path segment such as `statefulsets` of `apps/v1`; the core group is the empty
+    /// string.
     pub fn from_plural(group: &str, version: &str, plural: &str) -> Option<Self> {
-        let row = TABLE.iter().find(|r| r.group == group && r.version == version && r.plural == plural)?;
+        let row = TABLE
+            .iter()
+            .find(|r| r.group == group && r.version == version && r.plural == plural)?;
         Some(row.kind)
     }
 
     /// The kind behind the `apiVersion` and `kind` of an object or of an owner reference.
     pub fn from_type_meta(api_version: &str, name: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let row = TABLE.iter().find(|r| r.group == group && r.version == version && r.name == name)?;
+        let row = TABLE
+            .iter()
+            .find(|r| r.group == group && r.version == version && r.name == name)?;
         Some(row.kind)
     }
 
@@ -134,7 +149,11 @@ impl Kind {
     /// The value of `apiVersion`.
     pub fn api_version(self) -> String {
         let Row { group, version, .. } = self.row();
-        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
+        if group.is_empty() {
+            (*version).to_owned()
+        } else {
+            format!("{group}/{version}")
+        }
     }
 
     /// `statefulsets.apps`: how messages call a resource.
@@ -198,7 +217,11 @@ impl fmt::Display for Kind {
 }
 
 fn dotted(head: &str, group: &str) -> String {
-    if group.is_empty() { head.to_owned() } else { format!("{head}.{group}") }
+    if group.is_empty() {
+        head.to_owned()
+    } else {
+        format!("{head}.{group}")
+    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,37 @@
 //! What the rules of a kind do to an object before it is stored.
 //!
-//! Answers: which parts of a write count, what the server fills in, when a generation moves. Refuses to know:
-//! validation, which is the caller's to plug in. Upholds: a write of the spec never changes the status and the other
-//! way round; only defaults that controllers depend on are modelled.
+//! Answers: which parts of a write count, what the server fills in, when a generation moves. Refuses to
+//! know: validation, which is the caller's to plug in. Upholds: a write of the spec never changes the
+//! status and the other way round; only defaults that controllers depend on are modelled.
 
 use serde_json::{Value, json};
 
 use super::meta::{self, set, set_top, take};
 use super::{Kind, Part};
+use crate::patch;
 
 /// Metadata that only the server writes and that no new object brings along.
-const SERVER_SIDE: [&str; 4] = ["deletionGracePeriodSeconds", "deletionTimestamp", "resourceVersion", "selfLink"];
+const SERVER_SIDE: [&str; 4] = [
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "resourceVersion",
+    "selfLink",
+];
 
 /// Fills in a new object.
 pub(super) fn new_object(kind: Kind, object: &mut Value) {
     for field in SERVER_SIDE {
         set(object, field, Value::Null);
     }
-    set(object, "generation", if kind.has_generation() { json!(1) } else { Value::Null });
+    set(
+        object,
+        "generation",
+        if kind.has_generation() {
+            json!(1)
+        } else {
+            Value::Null
+        },
+    );
     match first_status(kind) {
         First::Keep => {}
         First::None => set_top(object, "status", None),
@@ -26,11 +40,43 @@ pub(super) fn new_object(kind: Kind, object: &mut Value) {
     if let Some(finalizer) = protection(kind)
         && !meta::has_finalizer(object, finalizer)
     {
-        let mut all: Vec<Value> = meta::finalizers(object).into_iter().map(|f| json!(f)).collect();
+        let mut all: Vec<Value> = meta::finalizers(object)
+            .into_iter()
+            .map(|f| json!(f))
+            .collect();
         all.push(json!(finalizer));
         set(object, "finalizers", Value::Array(all));
     }
     default(kind, object);
+}
+
+/// What the server derives from the uid of a new object: the labels by which a Job knows its pods.
+pub(super) fn derive_from_uid(kind: Kind, object: &mut Value) {
+    if kind != Kind::Job
+        || object["spec"]["manualSelector"] == true
+        || !object["spec"]["template"].is_object()
+    {
+        return;
+    }
+    let (uid, name) = (
+        meta::text(object, "uid").to_owned(),
+        meta::text(object, "name").to_owned(),
+    );
+    let labels = json!({
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    });
+    let patch = json!({ "spec": {
+        "selector": { "matchLabels": { "batch.kubernetes.io/controller-uid": uid } },
+        "template": { "metadata": { "labels": labels } },
+    } });
+    let own = object["spec"]["template"]["metadata"]["labels"].clone();
+    patch::merge(object, &patch);
+    if meta::metadata(object)["labels"].is_null() {
+        set(object, "labels", if own.is_object() { own } else { labels });
+    }
 }
 
 /// Takes from `new` what a write to `part` may change, and everything else from `old`.
@@ -100,11 +146,15 @@ enum First {
 fn first_status(kind: Kind) -> First {
     match kind {
         Kind::Namespace => First::Is(json!({ "phase": "Active" })),
-        Kind::PersistentVolume | Kind::PersistentVolumeClaim | Kind::Pod => First::Is(json!({ "phase": "Pending" })),
+        Kind::PersistentVolume | Kind::PersistentVolumeClaim | Kind::Pod => {
+            First::Is(json!({ "phase": "Pending" }))
+        }
         Kind::Service => First::Is(json!({ "loadBalancer": {} })),
         Kind::StatefulSet => First::Is(json!({ "availableReplicas": 0, "replicas": 0 })),
         Kind::Job => First::Is(json!({})),
-        Kind::SeiNetwork | Kind::SeiNode | Kind::SeiNodeTask | Kind::SeiNodeTaskWorkflow => First::None,
+        Kind::SeiNetwork | Kind::SeiNode | Kind::SeiNodeTask | Kind::SeiNodeTaskWorkflow => {
+            First::None
+        }
         Kind::ConfigMap
         | Kind::ControllerRevision
         | Kind::CoreEvent

@@ -1,8 +1,8 @@
 //! The objects themselves, under the lock of the store.
 //!
-//! Answers: what is stored now, and which objects name which owner. Refuses to know: whether a write is allowed.
-//! Upholds: every change goes through `put` or `remove`, which count the version, record the change and keep the
-//! index of owners.
+//! Answers: what is stored now, and which objects name which owner. Refuses to know: whether a write is
+//! allowed. Upholds: every change goes through `put` or `remove`, which count the version, record the
+//! change and keep the index of owners.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,11 @@ pub(crate) struct Key {
 impl Key {
     pub(crate) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let namespace = if kind.is_namespaced() { namespace } else { "" };
-        Self { kind, namespace: Arc::from(namespace), name: Arc::from(name) }
+        Self {
+            kind,
+            namespace: Arc::from(namespace),
+            name: Arc::from(name),
+        }
     }
 
     pub(crate) fn of(kind: Kind, object: &Value) -> Self {
@@ -34,11 +38,12 @@ impl Key {
     }
 }
 
-/// The first version handed out. Not small, so that nothing stored has version 1, which no etcd gives to an object.
+/// The first version handed out. Not small, so that nothing stored has version 1, which no etcd gives to an
+/// object.
 const FIRST_VERSION: u64 = 100;
 
 /// Uids are derived from this and a counter: valid, unique within a run and the same in every run.
-const UID_SPACE: Uuid = Uuid::from_u128(0x5e1_0de_0000_5000_8000_0000_0000_0001);
+const UID_SPACE: Uuid = Uuid::from_u128(0x005e_10de_0000_5000_8000_0000_0000_0001);
 
 #[derive(Debug, Clone)]
 pub(crate) struct State {
@@ -87,7 +92,8 @@ impl State {
     }
 
     pub(super) fn declare(&mut self, kind: Kind, schema: &Value) {
-        self.shapes.insert(kind, Arc::new(Shapes::from_schema(schema)));
+        self.shapes
+            .insert(kind, Arc::new(Shapes::from_schema(schema)));
     }
 
     pub(super) fn validate_with(&mut self, kind: Kind, validator: Validator) {
@@ -99,7 +105,10 @@ impl State {
     }
 
     pub(super) fn shapes(&self, kind: Kind) -> Arc<Shapes> {
-        self.shapes.get(&kind).cloned().unwrap_or_else(|| Shapes::built_in(kind))
+        self.shapes
+            .get(&kind)
+            .cloned()
+            .unwrap_or_else(|| Shapes::built_in(kind))
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<&Arc<Value>> {
@@ -107,15 +116,25 @@ impl State {
     }
 
     pub(crate) fn stored(&self, key: &Key) -> Result<&Arc<Value>, StoreError> {
-        self.find(key).ok_or_else(|| StoreError::not_found(key.kind, &key.name))
+        self.find(key)
+            .ok_or_else(|| StoreError::not_found(key.kind, &key.name))
     }
 
     /// The objects of a kind, in one namespace or in all.
-    pub(crate) fn of_kind(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Value>> {
+    pub(crate) fn of_kind(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = &Arc<Value>> {
         let first = Key::new(kind, namespace.unwrap_or_default(), "");
         let wanted = namespace.map(|_| first.namespace.clone());
-        let belongs = move |key: &Key| key.kind == kind && wanted.as_ref().is_none_or(|ns| *ns == key.namespace);
-        self.objects.range(first..).take_while(move |(key, _)| belongs(key)).map(|(_, object)| object)
+        let belongs = move |key: &Key| {
+            key.kind == kind && wanted.as_ref().is_none_or(|ns| *ns == key.namespace)
+        };
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| belongs(key))
+            .map(|(_, object)| object)
     }
 
     /// A uid that nobody had before.
@@ -127,7 +146,11 @@ impl State {
     /// Stores an object under a new version.
     pub(super) fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
-        meta::set(&mut object, "resourceVersion", json!(self.version.to_string()));
+        meta::set(
+            &mut object,
+            "resourceVersion",
+            json!(self.version.to_string()),
+        );
         let after = Arc::new(object);
         let before = self.objects.insert(key.clone(), after.clone());
         self.note(key, before, &after, false);
@@ -139,15 +162,35 @@ impl State {
         let before = self.objects.remove(key)?;
         self.version += 1;
         let mut last = Value::clone(&before);
-        meta::set(&mut last, "resourceVersion", json!(self.version.to_string()));
+        meta::set(
+            &mut last,
+            "resourceVersion",
+            json!(self.version.to_string()),
+        );
         let last = Arc::new(last);
         self.note(key, Some(before), &last, true);
         Some(last)
     }
 
-    fn note(&mut self, key: &Key, before: Option<Arc<Value>>, after: &Arc<Value>, is_deletion: bool) {
-        self.index(key, before.as_deref(), if is_deletion { None } else { Some(after) });
-        let change = Change { version: self.version, key: key.clone(), before, after: after.clone(), is_deletion };
+    fn note(
+        &mut self,
+        key: &Key,
+        before: Option<Arc<Value>>,
+        after: &Arc<Value>,
+        is_deletion: bool,
+    ) {
+        self.index(
+            key,
+            before.as_deref(),
+            if is_deletion { None } else { Some(after) },
+        );
+        let change = Change {
+            version: self.version,
+            key: key.clone(),
+            before,
+            after: after.clone(),
+            is_deletion,
+        };
         self.history.push(change);
     }
 }

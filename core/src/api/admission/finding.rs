@@ -16,7 +16,8 @@ impl Findings {
         self.errors.push(error);
     }
 
-    /// A wrong shape: a type, something missing, a text too long for the estimates of cost, an unheard-of value.
+    /// A wrong shape: a type, something missing, a text too long for the estimates of cost, an unheard-of
+    /// value.
     pub(super) fn block(&mut self, error: FieldError) {
         self.errors.push(error);
         self.is_blocked = true;

@@ -78,7 +78,9 @@ fn each_child(schema: &Value, object: &mut Value, apply: fn(&Value, &mut Value))
         }
         Value::Array(items) => {
             let child = schema.get("items").unwrap_or(&NOTHING);
-            items.iter_mut().for_each(|item| apply(child, item));
+            for item in items {
+                apply(child, item);
+            }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }

@@ -1,4 +1,5 @@
-//! Values as the server reads them: which numbers are whole, which texts are times, which texts match a pattern.
+//! Values as the server reads them: which numbers are whole, which texts are times, which texts match a
+//! pattern.
 
 use k8s_openapi::jiff::civil::Date;
 use regex_lite::Regex;
@@ -41,12 +42,15 @@ pub(super) fn fits(number: i64, format: &str) -> bool {
     }
 }
 
-/// Whether a text is a date-time: a calendar date, `T`, time of day with seconds, any fraction, any zone.
+/// Whether a text is a date-time to the server: a calendar date, `T`, time of day with seconds, any fraction
+/// after any sign, any zone; what comes after a second `T` it does not look at.
 pub(super) fn is_time(text: &str) -> bool {
-    let Some((date, time)) = text.split_once(['T', 't']) else { return false };
-    is_date(date)
-        && matches("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$", time)
+    let mut parts = text.split(['T', 't']);
+    let (Some(date), Some(time)) = (parts.next(), parts.next()) else { return false };
+    is_date(date) && matches(TIME_OF_DAY, time)
 }
+
+const TIME_OF_DAY: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
 
 fn is_date(text: &str) -> bool {
     let mut parts = text.split('-').map(|part| part.parse::<i16>().ok());

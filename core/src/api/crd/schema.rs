@@ -1,6 +1,7 @@
 //! Building blocks of a structural schema; each takes the description that `kubectl explain` shows.
 //!
-//! The first sentence of a description begins with an article: refusals for a missing value put it after "set".
+//! The first sentence of a description begins with an article: refusals for a missing value put it after
+//! "set".
 
 use serde_json::{Map, Value, json};
 
@@ -123,8 +124,8 @@ impl Schema {
         self.with("minProperties", entries)
     }
 
-    /// A list without duplicates.
-    pub(super) fn as_set(self) -> Self {
+    /// A set, as lists can be.
+    pub(super) fn without_duplicates(self) -> Self {
         self.with("x-kubernetes-list-type", "set")
     }
 

@@ -37,7 +37,8 @@ pub(super) fn operator_keyring() -> Schema {
                 "secretName",
                 secret_name(
                     "validator.operatorKeyring.secret.secretName",
-                    "The name of the Secret that holds the files of a `file` keyring, in the node's namespace.",
+                    "The name of the Secret that holds the files of a `file` keyring, in the node's \
+                     namespace.",
                     "keep the old name, or drop operatorKeyring first",
                 ),
             ),
@@ -49,7 +50,10 @@ pub(super) fn operator_keyring() -> Schema {
                     .pattern("^[a-zA-Z0-9_-]+$"),
             ),
             ("passphraseSecretRef", passphrase()),
-            ("seidMount", Schema::flag("The wish to let the node software see the keyring too, not only the sidecar.")),
+            (
+                "seidMount",
+                Schema::flag("The wish to let the node software see the keyring too, not only the sidecar."),
+            ),
         ],
     )
     .required(["passphraseSecretRef", "secretName"]);
@@ -61,7 +65,8 @@ pub(super) fn operator_keyring() -> Schema {
 
 fn passphrase() -> Schema {
     Schema::object(
-        "The place of the keyring's passphrase; its Secret must differ from that of the keyring and of either key.",
+        "The place of the keyring's passphrase; its Secret must differ from that of the keyring and of \
+         either key.",
         [
             (
                 "secretName",

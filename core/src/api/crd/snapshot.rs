@@ -11,12 +11,16 @@ pub(super) fn source(description: &str) -> Schema {
             ("s3", s3()),
             (
                 "stateSync",
-                Schema::marker("The choice of state sync: the state comes from peers, checked by light-client witnesses."),
+                Schema::marker(
+                    "The choice of state sync: the state comes from peers, checked by \
+                                light-client witnesses.",
+                ),
             ),
             (
                 "bootstrapImage",
                 Schema::text(
-                    "The image of a one-shot Job that runs the node up to `s3.targetHeight` before the real one starts. \
+                    "The image of a one-shot Job that runs the node up to `s3.targetHeight` before the real \
+                     one starts. \
                      It needs `s3`; without it no Job runs.",
                 ),
             ),
@@ -55,12 +59,13 @@ fn witnesses() -> Schema {
     let witness = Schema::text("The RPC address of one witness, `host:port` without a scheme.")
         .pattern("^[^\\s:/,]+:[0-9]{1,5}$");
     Schema::list(
-        "The RPC addresses of the light-client witnesses, used instead of the platform's. A light client compares \
+        "The RPC addresses of the light-client witnesses, used instead of the platform's. A light client \
+         compares \
          two, so give at least that many.",
         witness,
     )
     .min_items(2)
-    .as_set()
+    .without_duplicates()
 }
 
 /// Snapshots the node makes itself.
@@ -70,11 +75,18 @@ pub(super) fn generation() -> Schema {
         [
             (
                 "keepRecent",
-                Schema::int32("The number of snapshots to keep on the volume; with `publish` at least 2.").at_least(1),
+                Schema::int32(
+                    "The number of snapshots to keep on the volume; with `publish` at least \
+                               2.",
+                )
+                .at_least(1),
             ),
             (
                 "publish",
-                Schema::marker("The wish to have finished snapshots uploaded by the platform's uploader; the second-newest is taken."),
+                Schema::marker(
+                    "The wish to have finished snapshots uploaded by the platform's uploader; the \
+                                second-newest is taken.",
+                ),
             ),
         ],
     )

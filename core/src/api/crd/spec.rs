@@ -8,7 +8,8 @@ use super::snapshot;
 /// What the user wants.
 pub(super) fn schema() -> Schema {
     Schema::object(
-        "The node that the user wants. Precisely one mode must be set: fullNode, archive, replayer, validator or seed.",
+        "The node that the user wants. Precisely one mode must be set: fullNode, archive, replayer, \
+         validator or seed.",
         [
             (
                 "chainId",
@@ -17,18 +18,30 @@ pub(super) fn schema() -> Schema {
                     .pattern(LABEL),
             ),
             ("image", Schema::text("The image of the node software.").min_length(1).max_length(512)),
-            ("paused", Schema::flag("The wish to stop the node: its pod goes, its volume stays, and no plan runs.")),
+            (
+                "paused",
+                Schema::flag("The wish to stop the node: its pod goes, its volume stays, and no plan runs."),
+            ),
             (
                 "externalAddress",
-                Schema::text("The address that other nodes reach this one at, `host:port`; announced to peers."),
+                Schema::text(
+                    "The address that other nodes reach this one at, `host:port`; announced to \
+                              peers.",
+                ),
             ),
             (
                 "overrides",
-                Schema::words("The settings that win over whatever the operator computes, keyed by dotted names."),
+                Schema::words(
+                    "The settings that win over whatever the operator computes, keyed by dotted \
+                               names.",
+                ),
             ),
             (
                 "podLabels",
-                Schema::words("The labels to put on the pod and on every object of the node; system labels win."),
+                Schema::words(
+                    "The labels to put on the pod and on every object of the node; system labels \
+                               win.",
+                ),
             ),
             ("peers", Schema::list("The sources of peers, in order.", peer())),
             ("sidecar", sidecar()),
@@ -43,7 +56,8 @@ pub(super) fn schema() -> Schema {
     .required(["chainId", "image"])
     .checked(
         rule::ONE_MODE,
-        "spec must set precisely one mode; keep one of fullNode, archive, replayer, validator, seed and omit the rest",
+        "spec must set precisely one mode; keep one of fullNode, archive, replayer, validator, seed and omit \
+         the rest",
     )
     .checked(
         rule::REPLAYER_HAS_PEERS,
@@ -203,7 +217,10 @@ fn validator() -> Schema {
         "The mode of a validator: it signs blocks.",
         [
             ("snapshot", snapshot::source("The source of the first state; genesis if absent.")),
-            ("signingKey", secret::key_source("validator.signingKey", "consensus key", "priv_validator_key.json")),
+            (
+                "signingKey",
+                secret::key_source("validator.signingKey", "consensus key", "priv_validator_key.json"),
+            ),
             ("nodeKey", secret::key_source("validator.nodeKey", "P2P identity", "node_key.json")),
             ("operatorKeyring", secret::operator_keyring()),
             ("genesisCeremony", genesis_ceremony()),
@@ -224,27 +241,34 @@ fn validator() -> Schema {
     )
     .checked(
         rule::PASSPHRASE_APART_FROM_KEYRING,
-        "operatorKeyring needs a secret, and its passphraseSecretRef must name another Secret than the keyring; put \
+        "operatorKeyring needs a secret, and its passphraseSecretRef must name another Secret than the \
+         keyring; put \
          the passphrase into a Secret of its own",
     )
     .checked(
         rule::PASSPHRASE_APART_FROM_SIGNING_KEY,
-        "operatorKeyring.secret.passphraseSecretRef and signingKey name the same Secret; put the passphrase into a \
+        "operatorKeyring.secret.passphraseSecretRef and signingKey name the same Secret; put the passphrase \
+         into a \
          Secret of its own",
     )
     .checked(
         rule::PASSPHRASE_APART_FROM_NODE_KEY,
-        "operatorKeyring.secret.passphraseSecretRef and nodeKey name the same Secret; put the passphrase into a \
+        "operatorKeyring.secret.passphraseSecretRef and nodeKey name the same Secret; put the passphrase \
+         into a \
          Secret of its own",
     )
 }
 
 fn genesis_ceremony() -> Schema {
     Schema::object(
-        "The validator's part in founding a new chain; it excludes signingKey, because the key is made on the spot.",
+        "The validator's part in founding a new chain; it excludes signingKey, because the key is made on \
+         the spot.",
         [
             ("chainId", Schema::text("The id of the new chain.").min_length(1)),
-            ("stakingAmount", Schema::text("The coins that the validator bonds, as in `10000000usei`.").min_length(1)),
+            (
+                "stakingAmount",
+                Schema::text("The coins that the validator bonds, as in `10000000usei`.").min_length(1),
+            ),
             ("accountBalance", Schema::text("The coins that its account holds at genesis.").min_length(1)),
             ("index", Schema::int32("The place among the founding validators, from 0.").at_least(0)),
         ],

@@ -202,7 +202,8 @@ fn keys(validator: &Validator, spec: &SeiNodeSpec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// The keyring and its passphrase must be apart from each other and from both keys; five pairs, in this order.
+/// The keyring and its passphrase must be apart from each other and from both keys; five pairs, in this
+/// order.
 fn keyring_apart(
     keyring: &KeyringSecret,
     signing_key: Option<&str>,

@@ -22,10 +22,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::scene::{Scene, noon};
-use super::{node, object};
+use super::{law, node, object};
 use crate::api::{self, SeiNode, Stamp};
 use crate::api::node::SeiNodeSpec;
-use crate::decision::Decision;
 use crate::effect::{Effect, Fault, Outcome};
 use crate::world::Topic;
 
@@ -93,12 +92,13 @@ pub struct Sketch {
 }
 
 /// Any world at all.
-pub fn any_sketch() -> impl Strategy<Value = Sketch> {
+pub fn any_sketch() -> BoxedStrategy<Sketch> {
     sketch_of(prop_oneof![3 => valid_spec(), 2 => any_spec()])
+        .boxed()
 }
 
 /// Any world of a node with one of the given specs.
-pub fn sketch_of(spec: impl Strategy<Value = SeiNodeSpec>) -> impl Strategy<Value = Sketch> {
+pub fn sketch_of(spec: impl Strategy<Value = SeiNodeSpec> + 'static) -> BoxedStrategy<Sketch> {
     let deletion = prop_oneof![
         12 => Just(None),
         1 => Just(Some(None)),
@@ -137,6 +137,7 @@ pub fn sketch_of(spec: impl Strategy<Value = SeiNodeSpec>) -> impl Strategy<Valu
             went,
             clock,
         })
+        .boxed()
 }
 
 impl Sketch {
@@ -185,7 +186,7 @@ impl Sketch {
             Went::Terminal => Err(Fault::Terminal(text())),
             Went::Transient => Err(Fault::Transient(text())),
         };
-        let effects = scene.clone().settle().map(effects).unwrap_or_default();
+        let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).unwrap_or_default();
         let outcome = |effect: Effect| Outcome { effect: effect.id, result: result.clone() };
         scene.observed.outcomes = effects.into_iter().map(outcome).collect();
     }
@@ -209,13 +210,4 @@ pub fn all_topics(scene: &Scene) -> BTreeSet<Topic> {
         Topic::Peers,
     ]);
     topics
-}
-
-/// The effects of a decision, those behind a commit included: a test stores nothing.
-pub fn effects(decision: Decision) -> Vec<Effect> {
-    match decision {
-        Decision::Act(act) => act.into_parts().0,
-        Decision::Commit(commit) => commit.then_for_test().into_parts().0,
-        Decision::Look(_) | Decision::Rest(_) => Vec::new(),
-    }
 }

@@ -53,7 +53,7 @@ pub struct Scar {
 }
 
 /// Any stored plan.
-pub(super) fn any_plan() -> impl Strategy<Value = PlanSketch> {
+pub(super) fn any_plan() -> BoxedStrategy<PlanSketch> {
     let kind = prop_oneof![4 => Just(Built::First), 1 => Just(Built::MarkReady), 1 => Just(Built::Update)];
     let built = (kind, 0_usize..15, plan_phase(), scar())
         .prop_map(|(kind, done, phase, scar)| PlanSketch::Built { kind, done, phase, scar });
@@ -62,6 +62,7 @@ pub(super) fn any_plan() -> impl Strategy<Value = PlanSketch> {
         5 => built,
         2 => garbage().prop_map(|plan| PlanSketch::Garbage(Box::new(plan))),
     ]
+        .boxed()
 }
 
 impl PlanSketch {
@@ -107,16 +108,17 @@ fn mark(plan: &mut StoredPlan, done: usize, phase: &PlanPhase, scar: &Scar) {
     }
 }
 
-fn plan_phase() -> impl Strategy<Value = PlanPhase> {
+fn plan_phase() -> BoxedStrategy<PlanPhase> {
     prop_oneof![
         6 => Just(PlanPhase::Active),
         1 => Just(PlanPhase::Complete),
         1 => Just(PlanPhase::Failed),
         1 => Just(PlanPhase::Other("Suspended".to_owned())),
     ]
+        .boxed()
 }
 
-fn scar() -> impl Strategy<Value = Scar> {
+fn scar() -> BoxedStrategy<Scar> {
     let status = prop_oneof![
         8 => Just(TaskStatus::Pending),
         1 => Just(TaskStatus::Running),
@@ -125,14 +127,16 @@ fn scar() -> impl Strategy<Value = Scar> {
     ];
     (status, retries(), weighted(0.4, stamp()), weighted(0.1, Just("disk full".to_owned())))
         .prop_map(|(status, retries, turn, error)| Scar { status, retries, turn, error })
+        .boxed()
 }
 
-fn retries() -> impl Strategy<Value = i64> {
+fn retries() -> BoxedStrategy<i64> {
     prop_oneof![6 => Just(0_i64), 3 => 0..6_i64, 1 => Just(180_i64), 1 => any::<i64>()]
+        .boxed()
 }
 
 /// A time as stored, or what stands in its place.
-pub(super) fn stamp() -> impl Strategy<Value = Stamp> {
+pub(super) fn stamp() -> BoxedStrategy<Stamp> {
     let text = prop_oneof![
         4 => (0..3600_i64).prop_map(|s| format!("2026-11-24T11:{:02}:{:02}Z", s / 60, s % 60)),
         1 => Just("2026-11-24T12:00:00Z".to_owned()),
@@ -141,9 +145,10 @@ pub(super) fn stamp() -> impl Strategy<Value = Stamp> {
         1 => Just("yesterday".to_owned()),
     ];
     text.prop_map(|text| serde_json::from_value(json!(text)).expect("a stamp is any text"))
+        .boxed()
 }
 
-fn garbage() -> impl Strategy<Value = StoredPlan> {
+fn garbage() -> BoxedStrategy<StoredPlan> {
     let phases = || {
         prop_oneof![
             Just(NodePhase::Running),
@@ -172,9 +177,10 @@ fn garbage() -> impl Strategy<Value = StoredPlan> {
             }
         },
     )
+        .boxed()
 }
 
-fn task() -> impl Strategy<Value = StoredTask> {
+fn task() -> BoxedStrategy<StoredTask> {
     let known = prop::sample::select(TaskType::KNOWN.to_vec());
     let task_type = prop_oneof![8 => known, 1 => Just(TaskType::Other("dance".to_owned()))];
     let status = prop_oneof![
@@ -196,10 +202,11 @@ fn task() -> impl Strategy<Value = StoredTask> {
             extra: Map::new(),
         },
     )
+        .boxed()
 }
 
 /// Parameters: those of some task, or any JSON.
-fn params() -> impl Strategy<Value = Value> {
+fn params() -> BoxedStrategy<Value> {
     prop_oneof![
         3 => Just(json!({})),
         1 => Just(json!({"mode": "full", "overrides": {"a": "b"}})),
@@ -208,10 +215,11 @@ fn params() -> impl Strategy<Value = Value> {
         1 => Just(json!({"TargetHeight": -1, "ExpectedGenesisHash": "ab", "RpcServers": [1]})),
         1 => any_json(),
     ]
+        .boxed()
 }
 
 /// Any JSON, small.
-pub(super) fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> BoxedStrategy<Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -225,4 +233,5 @@ pub(super) fn any_json() -> impl Strategy<Value = Value> {
             prop::collection::btree_map("[a-c]{0,2}", inner, 0..3).prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
+        .boxed()
 }

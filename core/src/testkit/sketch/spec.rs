@@ -15,12 +15,13 @@ use crate::api::node::{
 };
 
 /// A spec that passes the checks of the operator.
-pub fn valid_spec() -> impl Strategy<Value = SeiNodeSpec> {
+pub fn valid_spec() -> BoxedStrategy<SeiNodeSpec> {
     any_spec().prop_map(mended).prop_filter("still not valid", |spec| mode::validate(spec).is_ok())
+        .boxed()
 }
 
 /// A spec of any mode, several or none, with odd values.
-pub fn any_spec() -> impl Strategy<Value = SeiNodeSpec> {
+pub fn any_spec() -> BoxedStrategy<SeiNodeSpec> {
     let common = (
         prop_oneof![5 => Just("atlantic-2".to_owned()), 1 => odd_text()],
         prop_oneof![5 => Just("registry.example.net/seid:v6".to_owned()), 1 => odd_text()],
@@ -45,6 +46,7 @@ pub fn any_spec() -> impl Strategy<Value = SeiNodeSpec> {
             ..modes
         }
     })
+        .boxed()
 }
 
 /// Repairs what the schema or the checks would refuse, as far as that is easy.
@@ -86,11 +88,12 @@ fn mended(mut spec: SeiNodeSpec) -> SeiNodeSpec {
     spec
 }
 
-fn odd_text() -> impl Strategy<Value = String> {
+fn odd_text() -> BoxedStrategy<String> {
     prop_oneof![Just(String::new()), Just("x".to_owned()), Just("a b\u{0}ä@:,/".to_owned()), "[a-z.:0-9]{1,12}"]
+        .boxed()
 }
 
-fn overrides() -> impl Strategy<Value = BTreeMap<String, String>> {
+fn overrides() -> BoxedStrategy<BTreeMap<String, String>> {
     let key = prop_oneof![
         Just("network.p2p.external_address".to_owned()),
         Just("network.p2p.persistent_peers".to_owned()),
@@ -98,9 +101,10 @@ fn overrides() -> impl Strategy<Value = BTreeMap<String, String>> {
         odd_text(),
     ];
     prop::collection::btree_map(key, odd_text(), 0..3)
+        .boxed()
 }
 
-fn peer_source() -> impl Strategy<Value = PeerSource> {
+fn peer_source() -> BoxedStrategy<PeerSource> {
     let address = prop_oneof![Just("aa@h:1".to_owned()), Just("bb@h:2".to_owned()), odd_text()];
     let tags = BTreeMap::from([("app".to_owned(), "sei".to_owned())]);
     let label = LabelPeers { selector: tags.clone(), namespace: None };
@@ -111,9 +115,10 @@ fn peer_source() -> impl Strategy<Value = PeerSource> {
         Just(PeerSource { label: Some(label), ..PeerSource::default() }),
         Just(PeerSource { ec2_tags: Some(ec2), ..PeerSource::default() }),
     ]
+        .boxed()
 }
 
-fn sidecar() -> impl Strategy<Value = SidecarSpec> {
+fn sidecar() -> BoxedStrategy<SidecarSpec> {
     let resources = prop_oneof![
         Just(json!({"requests": {"cpu": "1"}})),
         Just(json!({"requests": {"cpu": 1.5}, "limits": null})),
@@ -123,14 +128,16 @@ fn sidecar() -> impl Strategy<Value = SidecarSpec> {
     let port = prop_oneof![Just(0_i64), Just(7000), any::<i64>()];
     (weighted(0.5, odd_text()), weighted(0.5, port), weighted(0.3, resources))
         .prop_map(|(image, port, resources)| SidecarSpec { image, port, resources })
+        .boxed()
 }
 
-fn data_volume() -> impl Strategy<Value = DataVolume> {
+fn data_volume() -> BoxedStrategy<DataVolume> {
     weighted(0.8, prop_oneof![Just("old-data".to_owned()), Just("data-alice".to_owned()), Just(String::new())])
         .prop_map(|name| DataVolume { import: name.map(|pvc_name| ImportVolume { pvc_name }) })
+        .boxed()
 }
 
-fn modes() -> impl Strategy<Value = SeiNodeSpec> {
+fn modes() -> BoxedStrategy<SeiNodeSpec> {
     let none = SeiNodeSpec::default;
     prop_oneof![
         4 => full_node().prop_map(move |n| SeiNodeSpec { full_node: Some(n), ..none() }),
@@ -145,20 +152,23 @@ fn modes() -> impl Strategy<Value = SeiNodeSpec> {
             SeiNodeSpec { full_node: Some(a), validator: Some(b), ..none() }
         }),
     ]
+        .boxed()
 }
 
-fn full_node() -> impl Strategy<Value = FullNode> {
+fn full_node() -> BoxedStrategy<FullNode> {
     (weighted(0.5, snapshot()), generation())
         .prop_map(|(snapshot, snapshot_generation)| FullNode { snapshot, snapshot_generation })
+        .boxed()
 }
 
-fn generation() -> impl Strategy<Value = Option<SnapshotGeneration>> {
+fn generation() -> BoxedStrategy<Option<SnapshotGeneration>> {
     let tendermint = (prop_oneof![Just(2_i64), any::<i64>()], any::<bool>())
         .prop_map(|(keep_recent, p)| TendermintSnapshots { keep_recent, publish: p.then_some(Publish {}) });
     weighted(0.3, weighted(0.8, tendermint).prop_map(|tendermint| SnapshotGeneration { tendermint }))
+        .boxed()
 }
 
-fn snapshot() -> impl Strategy<Value = Snapshot> {
+fn snapshot() -> BoxedStrategy<Snapshot> {
     let height = prop_oneof![4 => Just(1000_i64), 1 => Just(0_i64), 1 => any::<i64>()];
     let servers = prop_oneof![
         2 => Just(vec!["one:1".to_owned(), "two:2".to_owned()]),
@@ -180,20 +190,23 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             backfill_blocks,
             rpc_servers,
         })
+        .boxed()
 }
 
-fn replayer() -> impl Strategy<Value = Replayer> {
+fn replayer() -> BoxedStrategy<Replayer> {
     let export = weighted(0.7, odd_text())
         .prop_map(|rpc| ResultExport { shadow_result: rpc.map(|canonical_rpc| ShadowResult { canonical_rpc }) });
     (snapshot(), weighted(0.3, export)).prop_map(|(snapshot, result_export)| Replayer { snapshot, result_export })
+        .boxed()
 }
 
-fn key() -> impl Strategy<Value = KeySource> {
+fn key() -> BoxedStrategy<KeySource> {
     let name = prop_oneof![4 => Just("p2p".to_owned()), 1 => Just("signing".to_owned()), 1 => Just(String::new())];
     weighted(0.9, name).prop_map(|name| KeySource { secret: name.map(|secret_name| SecretName { secret_name }) })
+        .boxed()
 }
 
-fn validator() -> impl Strategy<Value = Validator> {
+fn validator() -> BoxedStrategy<Validator> {
     let signing = Just(KeySource { secret: Some(SecretName { secret_name: "signing".into() }) });
     let keyring = (Just("keyring".to_owned()), weighted(0.3, odd_text()), weighted(0.3, any::<bool>())).prop_map(
         |(secret_name, key_name, seid_mount)| OperatorKeyring {
@@ -218,4 +231,5 @@ fn validator() -> impl Strategy<Value = Validator> {
             Validator { snapshot, signing_key, node_key, operator_keyring, genesis_ceremony }
         },
     )
+        .boxed()
 }

@@ -26,7 +26,7 @@ pub struct StatusSketch {
 }
 
 /// Any stored status.
-pub(super) fn any_status() -> impl Strategy<Value = StatusSketch> {
+pub(super) fn any_status() -> BoxedStrategy<StatusSketch> {
     let peers = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["zz@gone.example.net:1".to_owned()])];
     (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, prop::bool::weighted(0.1)).prop_map(
         |(phase, phase_time, plan, conditions, peers, newer)| StatusSketch {
@@ -38,9 +38,10 @@ pub(super) fn any_status() -> impl Strategy<Value = StatusSketch> {
             newer,
         },
     )
+        .boxed()
 }
 
-fn phase() -> impl Strategy<Value = Option<NodePhase>> {
+fn phase() -> BoxedStrategy<Option<NodePhase>> {
     prop_oneof![
         2 => Just(None),
         1 => Just(Some(NodePhase::Other(String::new()))),
@@ -51,11 +52,12 @@ fn phase() -> impl Strategy<Value = Option<NodePhase>> {
         1 => Just(Some(NodePhase::Terminating)),
         1 => Just(Some(NodePhase::Other("Weird".to_owned()))),
     ]
+        .boxed()
 }
 
 type Row = (ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>);
 
-fn conditions() -> impl Strategy<Value = Vec<Row>> {
+fn conditions() -> BoxedStrategy<Vec<Row>> {
     let mut types = ConditionType::KNOWN.to_vec();
     types.push(ConditionType::Other("FromTheFuture".to_owned()));
     let chosen = prop::sample::subsequence(types, 0..8);
@@ -67,11 +69,12 @@ fn conditions() -> impl Strategy<Value = Vec<Row>> {
             1 => Just(ConditionStatus::Other("Maybe".to_owned())),
         ]
     };
-    let reason = || prop::sample::select(vec!["NotReady", "Ready", "NotApplicable", "Unreachable", "Paused", ""]);
+    let reason = || prop::sample::select(vec!["NotReady", "Ready", "NotApplicable", "Unreachable", "Paused", "NotObserved"]);
     let row = (status(), reason(), weighted(0.9, plan::stamp()), weighted(0.9, 0..4_i64));
     (chosen, prop::collection::vec(row, 8)).prop_map(|(types, rows)| {
         types.into_iter().zip(rows).map(|(kind, (status, reason, at, generation))| (kind, status, reason, at, generation)).collect()
     })
+        .boxed()
 }
 
 impl StatusSketch {

@@ -85,7 +85,7 @@ pub struct Surroundings {
 }
 
 /// Anything that can surround a node.
-pub(super) fn any_surroundings() -> impl Strategy<Value = Surroundings> {
+pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
     let stage = prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready]);
     let health = prop::sample::select(vec![Health::NotReady, Health::Ready]);
     let children = (
@@ -124,9 +124,10 @@ pub(super) fn any_surroundings() -> impl Strategy<Value = Surroundings> {
             }
         },
     )
+        .boxed()
 }
 
-fn child() -> impl Strategy<Value = Child> {
+fn child() -> BoxedStrategy<Child> {
     prop_oneof![
         2 => Just(Child::Absent),
         6 => Just(Child::Ours),
@@ -137,9 +138,10 @@ fn child() -> impl Strategy<Value = Child> {
         1 => Just(Child::Orphan),
         1 => Just(Child::Previous),
     ]
+        .boxed()
 }
 
-fn record() -> impl Strategy<Value = RecordSketch> {
+fn record() -> BoxedStrategy<RecordSketch> {
     let status = prop_oneof![
         4 => Just(SidecarTaskStatus::Completed),
         2 => Just(SidecarTaskStatus::Running),
@@ -149,6 +151,7 @@ fn record() -> impl Strategy<Value = RecordSketch> {
     let run = prop_oneof![5 => Just(1_i64), 3 => 0..7_i64, 1 => any::<i64>()];
     (status, run, weighted(0.1, any_json()), prop::bool::weighted(0.05), weighted(0.8, stamp()))
         .prop_map(|(status, run, params, other_type, ended)| RecordSketch { status, run, params, other_type, ended })
+        .boxed()
 }
 
 impl Child {

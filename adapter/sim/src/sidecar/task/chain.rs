@@ -115,9 +115,12 @@ pub(super) fn restore_snapshot(work: &mut Work<'_>) -> Result<Progress, Failure>
     let limit = if target == 0 { u64::MAX } else { target };
     let prefix = format!("{}/state-sync/", work.around.chain);
     let stored = work.around.bucket.keys(&prefix);
-    let heights = stored.iter().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".tar.gz")?.parse().ok());
+    let heights =
+        stored.iter().filter_map(|key| key.strip_prefix(&prefix)?.strip_suffix(".tar.gz")?.parse().ok());
     let found = match heights.filter(|height| *height <= limit).max() {
-        None if !work.around.bucket.is_strict() => Some(if target == 0 { PRETEND_TRUST_HEIGHT } else { target }),
+        None if !work.around.bucket.is_strict() => {
+            Some(if target == 0 { PRETEND_TRUST_HEIGHT } else { target })
+        }
         found => found,
     };
     let Some(height) = found else {
@@ -137,7 +140,9 @@ pub(super) fn upload_snapshot(work: &Work<'_>) -> Progress {
     let key = format!("state-sync/{height}.tar.gz");
     let full = format!("{}/{key}", work.around.chain);
     if work.around.bucket.keys(&full).contains(&full) {
-        return Progress::Done(Some(json!({"outcome": "noop", "noopReason": "already-uploaded", "height": height})));
+        return Progress::Done(Some(
+            json!({"outcome": "noop", "noopReason": "already-uploaded", "height": height}),
+        ));
     }
     work.upload(&key, json!(height));
     Progress::Done(Some(json!({"outcome": "uploaded", "height": height, "key": full})))

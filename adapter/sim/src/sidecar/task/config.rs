@@ -119,7 +119,7 @@ fn write(work: &mut Work<'_>, config: &Config, afresh: bool) {
     }
     for (key, in_file) in PEER_KEYS {
         if let Some(value) = config.overrides.get(key) {
-            work.disk.set_config_toml("p2p", in_file, json!(value));
+            work.disk.set_config_toml("p2p", in_file, &json!(value));
         }
     }
 }
@@ -157,21 +157,47 @@ const MODES: [&str; 4] = ["full", "validator", "archive", "seed"];
 
 /// First segments of the unified schema's keys, as far as they are known.
 const SECTIONS: [&str; 14] = [
-    "admin", "api", "chain", "consensus", "evm", "giga_executor", "grpc", "light_invariance", "logging",
-    "mempool", "metrics", "network", "self_remediation", "storage",
+    "admin",
+    "api",
+    "chain",
+    "consensus",
+    "evm",
+    "giga_executor",
+    "grpc",
+    "light_invariance",
+    "logging",
+    "mempool",
+    "metrics",
+    "network",
+    "self_remediation",
+    "storage",
 ];
 
 /// Last segments whose value must be an integer.
 const NUMBERS: [&str; 11] = [
-    "http_port", "ws_port", "snapshot_interval", "snapshot_keep_recent", "pruning_keep_recent",
-    "pruning_keep_every", "min_retain_blocks", "max_connections", "send_rate", "recv_rate",
+    "http_port",
+    "ws_port",
+    "snapshot_interval",
+    "snapshot_keep_recent",
+    "pruning_keep_recent",
+    "pruning_keep_every",
+    "min_retain_blocks",
+    "max_connections",
+    "send_rate",
+    "recv_rate",
     "async_commit_buffer",
 ];
 
 const HOT: [&str; 9] = [
-    "logging.level", "network.p2p.persistent_peers", "network.rpc.listen_address",
-    "network.rpc.cors_allowed_origins", "network.rpc.max_open_connections", "network.rpc.lag_threshold",
-    "mempool.size", "evm.cors_origins", "evm.deny_list",
+    "logging.level",
+    "network.p2p.persistent_peers",
+    "network.rpc.listen_address",
+    "network.rpc.cors_allowed_origins",
+    "network.rpc.max_open_connections",
+    "network.rpc.lag_threshold",
+    "mempool.size",
+    "evm.cors_origins",
+    "evm.deny_list",
 ];
 
 const PEER_KEYS: [(&str, &str); 2] = [

@@ -134,7 +134,8 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<Progress, Failure> {
     let mut peers = Vec::new();
     for node in &wanted.nodes {
         work.download("assemble-and-upload-genesis", &format!("{}/gentx.json", node.name))?;
-        let identity = work.download("assemble-and-upload-genesis", &format!("{}/identity.json", node.name))?;
+        let identity =
+            work.download("assemble-and-upload-genesis", &format!("{}/identity.json", node.name))?;
         let id = identity.get("nodeId").and_then(Value::as_str).unwrap_or_default();
         let (name, namespace) = (&node.name, &wanted.namespace);
         peers.push(json!(format!("{id}@{name}-0.{name}.{namespace}.svc.cluster.local:26656")));
@@ -143,11 +144,16 @@ pub(super) fn assemble(work: &mut Work<'_>) -> Result<Progress, Failure> {
     for account in &wanted.accounts {
         if !work.disk.genesis_accounts.insert(account.address.clone()) {
             let address = &account.address;
-            return Err(format!("assemble-genesis: external account {address} collides with an existing one").into());
+            return Err(format!(
+                "assemble-genesis: external account {address} collides with an existing one"
+            )
+            .into());
         }
     }
     if let Some(key) = wanted.overrides.keys().find(|key| !key.contains('.')) {
-        return Err(format!("assemble-genesis: genesis-overrides: key {key:?} must name module and field").into());
+        return Err(
+            format!("assemble-genesis: genesis-overrides: key {key:?} must name module and field").into()
+        );
     }
     let file = json!({"chain": work.around.chain, "peers": peers, "overrides": wanted.overrides});
     let hash = chain::hash(&file);
@@ -163,7 +169,8 @@ pub(super) fn set_peers(work: &mut Work<'_>) -> Result<Progress, Failure> {
         return Err("set-genesis-peers: node_key.json not found".into());
     };
     let all = peers.as_array().cloned().unwrap_or_default();
-    let others: Vec<_> = all.iter().filter_map(Value::as_str).filter(|peer| !peer.starts_with(&own)).collect();
-    work.disk.set_config_toml("p2p", "persistent-peers", json!(others.join(",")));
+    let others: Vec<_> =
+        all.iter().filter_map(Value::as_str).filter(|peer| !peer.starts_with(&own)).collect();
+    work.disk.set_config_toml("p2p", "persistent-peers", &json!(others.join(",")));
     Ok(Progress::Done(None))
 }

@@ -1,0 +1,82 @@
+//! Law 7: making a world darker never makes a verdict, a delete or a start out of nothing.
+
+use std::collections::BTreeMap;
+
+use super::super::scene::Scene;
+use crate::api::status::PlanPhase;
+use crate::decision::Decision;
+use crate::effect::{Field, Op};
+use crate::world::{Blind, Registry, Seen};
+
+/// Which parts of a world are dark: StatefulSet, Service, ConfigMap, claim, volume, pods, Secrets, sidecar, peers.
+pub type Mask = [bool; 9];
+
+/// The same world with parts of it dark.
+fn darker(scene: &Scene, mask: Mask) -> Scene {
+    fn hide<T>(seen: &mut Seen<T>, is_dark: bool) {
+        if is_dark {
+            *seen = Seen::Unknown(Blind::Unreachable("dark".to_owned()));
+        }
+    }
+    let mut scene = scene.clone();
+    let observed = &mut scene.observed;
+    hide(&mut observed.statefulset, mask[0]);
+    hide(&mut observed.service, mask[1]);
+    hide(&mut observed.config_map, mask[2]);
+    hide(&mut observed.data_pvc, mask[3]);
+    hide(&mut observed.volume, mask[4]);
+    hide(&mut observed.pods, mask[5]);
+    if mask[6] {
+        observed.secrets = BTreeMap::new();
+    }
+    // Who can't tell about the pod can't reach its sidecar either.
+    let sidecar = mask[0] || mask[5] || mask[7];
+    hide(&mut observed.sidecar_tasks, sidecar);
+    hide(&mut observed.health, sidecar);
+    hide(&mut observed.peers, mask[8]);
+    if mask[8] {
+        observed.registry = Registry::Unreadable("dark".to_owned());
+    }
+    scene
+}
+
+/// What a decision settles: how the plan ends, what is deleted or started.
+#[derive(Debug, Default, PartialEq)]
+struct Settled {
+    verdict: Option<String>,
+    grave: Vec<String>,
+}
+
+fn settled(scene: &Scene) -> Settled {
+    let mut scene = scene.clone();
+    let Some(decision) = scene.settle() else { return Settled::default() };
+    let before = scene.node.status.plan.as_ref();
+    let verdict = match &decision {
+        Decision::Commit(commit) => {
+            let after = commit.write().status.plan.as_ref();
+            let ended = |p: &PlanPhase| matches!(p, PlanPhase::Complete | PlanPhase::Failed);
+            let kept = after.filter(|a| before.is_some_and(|b| b.phase == PlanPhase::Active && b.id == a.id));
+            let removed = before.is_some_and(|b| b.phase == PlanPhase::Active) && after.is_none();
+            kept.filter(|a| ended(&a.phase)).map(|a| a.phase.to_string()).or(removed.then(|| "removed".to_owned()))
+        }
+        Decision::Act(_) | Decision::Look(_) | Decision::Rest(_) => None,
+    };
+    let effects = super::effects(decision, &scene.node);
+    let grave = effects.iter().filter(|e| match &e.op {
+        Op::Delete { .. } | Op::Patch { field: Field::Replicas(_), .. } => true,
+        // Only the last step of a deletion removes one.
+        Op::Finalizer { .. } => scene.node.is_deleting(),
+        Op::Announce(_) | Op::Apply { .. } | Op::Patch { field: Field::Paused { .. }, .. } | Op::Submit(_) => false,
+    });
+    Settled { verdict, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
+}
+
+/// What becomes settled when parts of a world go dark, and was not in the light.
+pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
+    let (light, dark) = (settled(scene), settled(&darker(scene, mask)));
+    if dark.verdict.is_some() && dark.verdict != light.verdict {
+        return Some(format!("law 7: the plan is {:?} in the dark, {:?} in the light", dark.verdict, light.verdict));
+    }
+    let new: Vec<_> = dark.grave.iter().filter(|g| !light.grave.contains(g)).collect();
+    (!new.is_empty()).then(|| format!("law 7: only in the dark: {new:?}"))
+}

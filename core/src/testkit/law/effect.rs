@@ -1,0 +1,143 @@
+//! What effects break: laws 1 and 2, and the invariants about ownership, pauses and the data volume.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::super::scene::Scene;
+use crate::api::status::{PlanPhase, StoredPlan};
+use crate::api::{TaskStatus, TaskType, mode};
+use crate::effect::{Base, Effect, Field, Kind, Manifest, Op};
+use crate::ident::{ResourceVersion, TaskId, Uid};
+use crate::owner::{self, Owner};
+use crate::pod;
+use crate::world::{Seen, SidecarTaskStatus, Topic};
+
+/// What is wrong with the effects that follow when `plan` is what is stored.
+pub(super) fn broken(scene: &Scene, plan: Option<&StoredPlan>, effects: &[Effect]) -> Vec<String> {
+    let mut out = Vec::new();
+    let ids: BTreeSet<_> = effects.iter().map(|e| &e.id).collect();
+    if ids.len() != effects.len() {
+        out.push("law 2: two effects have one id".to_owned());
+    }
+    for effect in effects {
+        let found = outside(scene, plan, effect).into_iter().chain(guarded(scene, plan, effect));
+        out.extend(found.map(|text| format!("{text}: {} {}", effect.op.verb(), effect.id)));
+    }
+    out
+}
+
+/// Law 1: the plan that names the task is stored and active; effects outside plans follow from the object itself.
+fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<String> {
+    let version = ResourceVersion::new(scene.node.resource_version());
+    let Some(task) = &effect.task else {
+        let fine = match &effect.op {
+            Op::Announce(_) => true,
+            Op::Finalizer { version: seen, .. } => *seen == version,
+            Op::Patch { .. } | Op::Delete { .. } => true,
+            Op::Apply { .. } | Op::Submit(_) => false,
+        };
+        return (!fine).then(|| "law 1: an effect of no task".to_owned());
+    };
+    let named = plan.filter(|p| p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
+    let open = named.filter(|t| t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
+    (!open).then(|| "law 1: no open task of the stored plan asks for this".to_owned())
+}
+
+fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<String> {
+    let paused = scene.node.spec.paused == Some(true) && !scene.node.is_deleting() && scene.node.has_finalizer();
+    match &effect.op {
+        Op::Announce(_) => None,
+        Op::Finalizer { .. } => None,
+        Op::Patch { field: Field::Paused { .. }, uid, version, .. } => {
+            (!paused || !is_ours(scene, uid, Some(version))).then(|| "stops what is not its to stop".to_owned())
+        }
+        _ if paused => Some("acts on a paused node".to_owned()),
+        Op::Patch { field: Field::Replicas(_), uid, version, .. } => {
+            if is_ours(scene, uid, Some(version)) { start(scene, plan) } else { Some("scales what is not its own".to_owned()) }
+        }
+        Op::Delete { target, uid, version } => delete(scene, target.kind, uid, version.as_ref()),
+        Op::Apply { manifest, base } => apply(scene, manifest, base),
+        Op::Submit(submit) => {
+            let seen = scene.observed.has_looked(&Topic::SidecarTasks);
+            let records = scene.observed.sidecar_tasks.present();
+            let free = records.is_some_and(|r| r.get(&submit.id).is_none_or(|r| r.status == SidecarTaskStatus::Failed));
+            (!seen || !free).then(|| "law 2: submits without having looked, or what is not failed".to_owned())
+        }
+    }
+}
+
+fn is_ours(scene: &Scene, uid: &Uid, version: Option<&ResourceVersion>) -> bool {
+    scene.observed.statefulset.present().is_some_and(|sts| matches(scene, &sts.metadata, uid, version))
+}
+
+fn matches(scene: &Scene, meta: &ObjectMeta, uid: &Uid, version: Option<&ResourceVersion>) -> bool {
+    owner::of(meta, &scene.node) == Owner::Ours && owner::uid(meta) == *uid && version == Some(&owner::version(meta))
+}
+
+/// Invariant 1: a start is decided on a fresh look, on known pods, none of which mounts the claim.
+fn start(scene: &Scene, plan: Option<&StoredPlan>) -> Option<String> {
+    let looked = [Topic::Node, Topic::StatefulSet, Topic::Pods].iter().all(|t| scene.observed.has_looked(t));
+    if !looked {
+        return Some("starts without having looked".to_owned());
+    }
+    let claim = mode::data_claim_name(scene.node.name(), &scene.node.spec);
+    let clear = match &scene.observed.pods {
+        Seen::Unknown(_) => false,
+        Seen::Absent => true,
+        Seen::Present(pods) => !pods.iter().any(|p| pod::mounts(p, &claim)),
+    };
+    if !clear {
+        return Some("starts while a pod mounts the claim, or may".to_owned());
+    }
+    let tasks = plan.filter(|p| p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
+    let mut open = tasks.filter(|t| t.status != TaskStatus::Complete);
+    open.any(|t| t.task_type == TaskType::TeardownBootstrap).then(|| "starts before the bootstrap is torn down".to_owned())
+}
+
+/// W7: only a claim of ours, seen past the cache, by uid and version, on a node that is deleted and did not import it.
+fn delete(scene: &Scene, kind: Kind, uid: &Uid, version: Option<&ResourceVersion>) -> Option<String> {
+    let claim = scene.observed.data_pvc.present().filter(|c| matches(scene, &c.metadata, uid, version));
+    let orphaned = scene.node.metadata.finalizers.iter().flatten().any(|f| f == "orphan");
+    let fine = kind == Kind::PersistentVolumeClaim
+        && claim.is_some()
+        && scene.node.is_deleting()
+        && !orphaned
+        && scene.observed.has_looked(&Topic::DataPvc)
+        && mode::imported_claim_name(&scene.node.spec).is_none();
+    (!fine).then(|| "W7: deletes what it may not".to_owned())
+}
+
+/// Invariant 4 and the note on `Base`: created only where nothing is, inert; changed only if ours.
+fn apply(scene: &Scene, manifest: &Manifest, base: &Base) -> Option<String> {
+    let observed = scene.observed.clone();
+    let (seen, replicas) = match manifest {
+        Manifest::StatefulSet(sts) => {
+            let live = observed.statefulset.present().and_then(|s| s.spec.as_ref()).map_or(0, |s| s.replicas.unwrap_or(1));
+            if sts.spec.as_ref().and_then(|s| s.replicas) != Some(live) {
+                return Some("applies a StatefulSet that changes replicas".to_owned());
+            }
+            (meta(&observed.statefulset), Some(live))
+        }
+        Manifest::Service(_) => (meta(&observed.service), None),
+        Manifest::DataPvc(_) => (meta(&observed.data_pvc), None),
+        Manifest::ConfigMap(_) => (meta(&observed.config_map), None),
+        Manifest::Job(_) => (meta(&observed.job), None),
+    };
+    let fine = match (base, &seen) {
+        (Base::Absent, Seen::Absent) => replicas.is_none_or(|r| r == 0),
+        (Base::At { uid, version }, Seen::Present(meta)) => {
+            matches(scene, meta, uid, Some(version)) && meta.deletion_timestamp.is_none()
+        }
+        (Base::Absent | Base::At { .. }, Seen::Absent | Seen::Present(_) | Seen::Unknown(_)) => false,
+    };
+    (!fine).then(|| "law 2: applies to what it may not".to_owned())
+}
+
+fn meta<T: k8s_openapi::Metadata<Ty = ObjectMeta>>(seen: &Seen<T>) -> Seen<ObjectMeta> {
+    match seen {
+        Seen::Absent => Seen::Absent,
+        Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
+        Seen::Present(object) => Seen::Present(object.metadata().clone()),
+    }
+}

@@ -1,0 +1,160 @@
+//! Whole lives of nodes in a toy world: every valid node comes up, whatever fails within its budget and wherever the
+//! operator dies, and then nothing is written any more.
+#![cfg(feature = "testkit")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use seinode_core::api::{NodePhase, SeiNode, TaskType, mode};
+use seinode_core::testkit::sketch::valid_spec;
+use seinode_core::testkit::toy::{Crash, Toy};
+use seinode_core::testkit::node;
+
+/// Passes that the longest life may take: some twenty tasks, each started, polled and retried a few times.
+const PASSES: usize = 400;
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+/// A valid node that needs no bootstrap, not paused, with a finalizer or without.
+fn any_node() -> impl Strategy<Value = SeiNode> {
+    let spec = valid_spec().prop_filter("bootstrap is not carried out yet", |spec| !mode::needs_bootstrap(spec));
+    (spec, any::<bool>()).prop_map(|(spec, is_new)| {
+        let mut node = node::full();
+        node.spec = spec;
+        node.spec.paused = None;
+        if is_new {
+            node.metadata.finalizers = None;
+        }
+        node
+    })
+}
+
+/// Failures that stay within the budget of each type.
+fn failures() -> impl Strategy<Value = BTreeMap<TaskType, i64>> {
+    let of = |kind: TaskType, most: i64| (Just(kind), 0..=most);
+    (
+        of(TaskType::ConfigureGenesis, 6),
+        of(TaskType::ConfigureStateSync, 6),
+        of(TaskType::SetGenesisPeers, 6),
+        of(TaskType::UploadGenesisArtifacts, 6),
+        of(TaskType::SnapshotRestore, 5),
+    )
+        .prop_map(|(a, b, c, d, e)| BTreeMap::from([a, b, c, d, e]))
+}
+
+/// Lives a node to its end and looks at it an hour later: it serves, nothing is written, no task ran without need.
+fn comes_up(toy: &mut Toy) -> Result<(), TestCaseError> {
+    let passes = toy.live(PASSES);
+    let story = || format!("{:#?}\n{:#}", toy.ending(), serde_json::to_value(&toy.node.status).expect("a status"));
+    prop_assert!(toy.broken.is_empty(), "{:#?}", toy.broken);
+    prop_assert!(passes.is_some(), "does not come to rest: {}", story());
+    prop_assert_eq!(&toy.node.status.phase, &Some(NodePhase::Running), "{}", story());
+    prop_assert_eq!(toy.sidecar.surplus_runs(), Vec::<&seinode_core::ident::TaskId>::new());
+    is_still(toy)
+}
+
+/// Law 5: an idle hour has no write and no effect.
+fn is_still(toy: &mut Toy) -> Result<(), TestCaseError> {
+    let before = (toy.writes, toy.performed.len());
+    for _ in 0..6 {
+        toy.wait(Duration::from_mins(10));
+        toy.pass();
+        toy.tick();
+    }
+    prop_assert_eq!((toy.writes, toy.performed.len()), before, "an idle hour");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn l17_every_valid_node_comes_up_and_rests(node in any_node()) {
+        comes_up(&mut Toy::of(node))?;
+    }
+
+    #[test]
+    fn l17_failures_within_the_budget_only_take_time(node in any_node(), failures in failures()) {
+        let mut toy = Toy::of(node);
+        toy.sidecar.failures = failures;
+        comes_up(&mut toy)?;
+    }
+
+    #[test]
+    fn l12_a_crash_anywhere_changes_nothing(node in any_node(), failures in failures(), at in 0_usize..120, done in any::<bool>()) {
+        let mut toy = Toy::of(node);
+        toy.sidecar.failures = failures;
+        let mut dying = toy.clone().crashing(Crash { at, done });
+        comes_up(&mut toy)?;
+        comes_up(&mut dying)?;
+        prop_assert_eq!(dying.ending(), toy.ending());
+    }
+}
+
+#[test]
+fn l12_one_node_of_each_mode_dies_at_each_call() {
+    for (word, node) in node::each() {
+        if mode::needs_bootstrap(&node.spec) {
+            continue;
+        }
+        let mut toy = Toy::of(node);
+        toy.sidecar.failures = BTreeMap::from([(TaskType::ConfigureGenesis, 2)]);
+        let mut calm = toy.clone();
+        comes_up(&mut calm).unwrap_or_else(|e| panic!("{word}: {e}"));
+        for at in 0..calm.calls() {
+            for done in [false, true] {
+                let mut dying = toy.clone().crashing(Crash { at, done });
+                comes_up(&mut dying).unwrap_or_else(|e| panic!("{word}, dead at {at}, done {done}: {e}"));
+                assert_eq!(dying.ending(), calm.ending(), "{word}, dead at {at}, done {done}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restarted_sidecar_is_marked_ready_once_more() {
+    let mut toy = Toy::of(node::full());
+    comes_up(&mut toy).expect("a full node comes up");
+    let rows = toy.sidecar.records.len();
+    toy.sidecar.restart();
+    toy.tick();
+    comes_up(&mut toy).expect("and comes up again");
+    assert_eq!(toy.sidecar.records.len(), rows + 1, "one new mark-ready");
+    assert!(toy.node.status.plan.is_none(), "a completed convergence plan is removed (P10)");
+}
+
+#[test]
+fn a_paused_node_stops_and_a_resumed_one_starts() {
+    let mut toy = Toy::of(node::validator());
+    comes_up(&mut toy).expect("a validator comes up");
+    toy.node.spec.paused = Some(true);
+    toy.node.metadata.generation = Some(2);
+    toy.live(PASSES).expect("a pause comes to rest");
+    assert_eq!(toy.pod, None);
+    is_still(&mut toy).expect("a paused node is still");
+    toy.node.spec.paused = None;
+    toy.node.metadata.generation = Some(3);
+    toy.sidecar.restart();
+    comes_up(&mut toy).expect("and comes up again");
+}
+
+#[test]
+fn w7_a_deleted_node_takes_its_claim_along_and_nothing_else() {
+    for (word, node, kept) in [("full", node::full(), false), ("importing", node::importing(), true)] {
+        let mut toy = Toy::of(node);
+        comes_up(&mut toy).expect("a full node comes up");
+        toy.node = seinode_core::testkit::object::deleting(toy.node, toy.now);
+        toy.live(PASSES).expect("a deletion comes to rest");
+        assert_eq!(toy.claim.is_some(), kept, "{word}");
+        assert_eq!(toy.ending().finalizers, Vec::<String>::new(), "{word}");
+        assert_eq!(toy.node.status.phase, Some(NodePhase::Terminating), "{word}");
+        assert!(toy.broken.is_empty(), "{word}: {:#?}", toy.broken);
+    }
+}

@@ -1,0 +1,67 @@
+//! Whole lives of nodes on the real control plane, with the operator as a process of its own.
+//!
+//! An operator looks after every namespace, so the cases run one after the other, on one stage.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it measured"
+)]
+
+#[path = "live/admission.rs"]
+mod admission;
+#[path = "live/crash.rs"]
+mod crash;
+#[path = "live/deletion.rs"]
+mod deletion;
+#[path = "live/life.rs"]
+mod life;
+#[path = "live/modes.rs"]
+mod modes;
+#[path = "live/pause.rs"]
+mod pause;
+#[path = "live/sample.rs"]
+mod sample;
+#[path = "live/stale.rs"]
+mod stale;
+
+use std::path::Path;
+
+use seinode_tests::live::LiveError;
+use seinode_tests::stage::Stage;
+
+/// How slow the pretend nodes are compared with real ones.
+const SCALE: f64 = 0.02;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live() -> Result<(), LiveError> {
+    let stage = Stage::set(Path::new(env!("CARGO_BIN_EXE_operator")), SCALE).await?;
+    // One case alone, by a part of its name: for work on it by hand.
+    let only = std::env::var("SEINODE_LIVE_CASE").unwrap_or_default();
+    macro_rules! cases {
+        ($($case:path),+ $(,)?) => {
+            $(if stringify!($case).contains(&only) {
+                let start = std::time::Instant::now();
+                $case(&stage).await?;
+                println!("{:<60} {:>6.1} s", stringify!($case), start.elapsed().as_secs_f64());
+            })+
+        };
+    }
+    cases![
+        life::from_manifest_to_running_with_few_writes_and_then_silence,
+        life::a_restarted_sidecar_is_marked_ready_again,
+        life::two_operators_end_as_one,
+        crash::killed_after_the_plan_was_stored,
+        crash::killed_in_the_middle_of_the_plan,
+        crash::killed_just_before_the_end_of_the_plan,
+        deletion::what_is_ours_goes_and_a_foreign_claim_stays,
+        deletion::an_orphaning_deletion_keeps_the_claim,
+        stale::an_apply_on_what_has_changed_is_refused,
+        pause::a_paused_node_has_no_pod_and_comes_back,
+        modes::every_mode_without_bootstrap_reaches_running,
+        admission::every_case_of_the_contract_holds,
+    ];
+    assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());
+    Ok(())
+}
