@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::settings::{self, RunArgs};
 use crate::run;
+use crate::simulate::{SimulateArgs, simulate};
 
 /// The Rust operator for Sei nodes on Kubernetes
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition
     Crd,
+    /// Run the same operator on a pretend cluster and show each task as it happens
+    Simulate(SimulateArgs),
 }
 
 /// The whole program: parse, start the runtime, map the result to an exit code (2 for a usage or configuration error).
@@ -42,6 +45,7 @@ pub fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => runtime()?.block_on(run::run(*args)),
+        Command::Simulate(args) => runtime()?.block_on(simulate(args)),
         Command::Crd => {
             let text = serde_yaml_ng::to_string(&seinode_core::api::crd::custom_resource_definition())?;
             std::io::stdout().write_all(text.as_bytes())?;

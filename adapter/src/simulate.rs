@@ -20,7 +20,7 @@ use seinode_core::ident::NodeKey;
 use seinode_core::platform::{self, Platform};
 use seinode_core::world::Settings;
 use seinode_sim::api::ApiServer;
-use seinode_sim::cluster::Cluster;
+use seinode_sim::cluster::{Cluster, Running as RunningCluster};
 use seinode_sim::error::FieldError as SimFieldError;
 use seinode_sim::kubelet::{Kubelet, Options};
 use seinode_sim::sidecar::{ConnectError, SidecarService};
@@ -121,7 +121,7 @@ struct Scene {
     stop: CancellationToken,
     operator: tokio::task::JoinHandle<()>,
     kubelet: Kubelet,
-    cluster: Cluster,
+    cluster: RunningCluster,
     display: Arc<Display>,
 }
 
@@ -145,7 +145,7 @@ impl Scene {
         let mut options = Options::new(sim_clock);
         options.timing.scale = PACE / args.speed;
         let kubelet = Kubelet::start(Client::new(server.serving("kubelet"), "default"), options);
-        let cluster = Cluster::start(&store);
+        let cluster = Cluster::new(&store).start();
 
         let client = Client::new(server.serving("seinode-operator"), "default");
         let stop = CancellationToken::new();
@@ -256,7 +256,7 @@ impl Scene {
         self.stop.cancel();
         let _ = self.operator.await;
         self.kubelet.stop().await;
-        self.cluster.stop().await;
+        self.cluster.stop();
         self.display.end();
         let mut out = std::io::stdout();
         for node in &nodes {

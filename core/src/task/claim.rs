@@ -138,11 +138,11 @@ fn import_checks(turn: &Turn<'_>) -> Step {
 fn volume_checks(turn: &Turn<'_>, volume: &PersistentVolume, claimed: Quantity) -> Step {
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     if volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed") {
-        return confirmed(turn, || Step::Fail(format!("PersistentVolume {name} is Failed")));
+        return confirmed_by(turn, &Topic::Volume, || Step::Fail(format!("PersistentVolume {name} is Failed")));
     }
     match capacity(volume.spec.as_ref().and_then(|s| s.capacity.as_ref())) {
         Some(has) if has == claimed => Step::Done,
-        has => confirmed(turn, || {
+        has => confirmed_by(turn, &Topic::Volume, || {
             let has = has.map_or_else(|| "none".to_owned(), |q| q.to_string());
             Step::Fail(format!("PersistentVolume {name} has capacity {has}, its claim {claimed}: they must be equal"))
         }),
@@ -155,6 +155,15 @@ fn confirmed(turn: &Turn<'_>, verdict: impl FnOnce() -> Step) -> Step {
         verdict()
     } else {
         Step::Look(std::collections::BTreeSet::from([Topic::DataPvc]))
+    }
+}
+
+/// The same where the verdict rests on one more object.
+fn confirmed_by(turn: &Turn<'_>, topic: &Topic, verdict: impl FnOnce() -> Step) -> Step {
+    if turn.world.observed.has_looked(topic) {
+        confirmed(turn, verdict)
+    } else {
+        Step::Look(std::collections::BTreeSet::from([topic.clone()]))
     }
 }
 

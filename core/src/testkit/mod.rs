@@ -5,6 +5,7 @@
 //! cluster. Asserts laws 1 to 12 and 16 to 18 as far as one node and one operator can show them.
 #![allow(clippy::missing_panics_doc, reason = "a testkit panics where a test is wrong, and says why")]
 
+pub mod digest;
 pub mod fuzz;
 pub mod law;
 pub mod node;

@@ -8,6 +8,7 @@ use super::object::{self, PodStage};
 use super::scene::{Scene, noon};
 use crate::api::status::{FailedTaskDetail, StoredPlan};
 use crate::api::{NodePhase, PlanPhase, SeiNode, Stamp, TaskStatus, TaskType};
+use crate::decision::Decision;
 use crate::ident::TaskId;
 use crate::plan::choose;
 use crate::plan::recipe::{self, Inputs};
@@ -71,16 +72,19 @@ pub fn mark_ready_plan(node: &SeiNode) -> StoredPlan {
     recipe::mark_ready::recipe(Inputs { node, peers: &[], witnesses: &[] }).plan(node)
 }
 
-/// The init plan is under way: the first `done` tasks are complete, also in the sidecar; the pod's sidecar runs.
-pub fn mid_plan(mut node: SeiNode, done: usize) -> Scene {
-    let mut plan = first_plan(&node);
-    for task in plan.tasks.iter_mut().take(done) {
-        task.status = TaskStatus::Complete;
-        task.submitted_at = Some(Stamp::of(noon()));
+/// The init plan is under way: the first `done` tasks are complete, also in the sidecar; the pod's sidecar runs. The rest
+/// of the status is what the first pass has stored.
+pub fn mid_plan(node: SeiNode, done: usize) -> Scene {
+    let mut first = fresh(node);
+    let Some(Decision::Commit(commit)) = first.settle() else { return first };
+    let write = commit.write().clone();
+    first.store(&write);
+    let mut node = first.node;
+    let tasks = node.status.plan.iter_mut().flat_map(|plan| &mut plan.tasks).enumerate();
+    for (index, task) in tasks {
+        task.status = if index < done { TaskStatus::Complete } else { TaskStatus::Pending };
+        task.submitted_at = (index < done).then(|| Stamp::of(noon()));
     }
-    node.status.phase = Some(NodePhase::Initializing);
-    node.status.phase_transition_time = Some(Stamp::of(noon()));
-    node.status.plan = Some(plan);
     let mut scene = populated(node, PodStage::Sidecar);
     let tasks = scene.node.status.plan.as_ref().map(|p| p.tasks.clone()).unwrap_or_default();
     let records = tasks.iter().take(done).filter_map(|task| {
@@ -128,7 +132,7 @@ pub fn running(node: SeiNode) -> Scene {
     node.status.phase = Some(NodePhase::Running);
     node.status.phase_transition_time = Some(Stamp::of(noon()));
     let mut scene = populated(node, PodStage::Ready);
-    while let Some(crate::Decision::Commit(commit)) = scene.settle() {
+    while let Some(Decision::Commit(commit)) = scene.settle() {
         let write = commit.write().clone();
         scene.store(&write);
     }

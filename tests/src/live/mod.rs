@@ -42,6 +42,7 @@ mod binaries;
 mod component;
 mod error;
 mod fleet;
+mod folder;
 mod process;
 mod site;
 mod wait;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
@@ -13,14 +13,14 @@ use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use super::folder::Folder;
 use super::{Component, LiveError};
 
-/// The place of one control plane. Removed when dropped, unless `SEINODE_TEST_KEEP` says otherwise.
+/// The place of one control plane.
 #[derive(Debug)]
 pub(super) struct Site {
-    folder: TempDir,
+    folder: Folder,
     ports: Ports,
     admin_token: String,
     manager_token: String,
@@ -28,15 +28,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn prepare() -> Result<Self, LiveError> {
-        let mut folder = tempfile::Builder::new()
-            .prefix("seinode-live-")
-            .tempdir()
-            .map_err(LiveError::io("make a folder for the control plane"))?;
-        if std::env::var_os("SEINODE_TEST_KEEP").is_some() {
-            folder.disable_cleanup(true);
-            let _ =
-                writeln!(io::stderr(), "the control plane keeps its files in {}", folder.path().display());
-        }
+        let folder = Folder::make()?;
         let ports = Ports::choose().map_err(LiveError::io("find free ports"))?;
         let site = Self { folder, ports, admin_token: random_token(), manager_token: random_token() };
         site.write(POLICY, &audit_policy().to_string())?;

@@ -5,7 +5,7 @@
 //! Upholds: a pod's end is counted before the pod may disappear; a finished Job never changes again.
 
 use super::Cluster;
-use super::object::{finalizers, has_finalizer, is_deleting, text};
+use super::object::{count, finalizers, has_finalizer, is_deleting, text};
 use super::pod::{controller, from_template, has_condition, has_ended, is_ready, is_terminating, phase};
 use crate::error::StoreError;
 use crate::store::{DeleteOptions, Key, Kind, Propagation};
@@ -25,15 +25,15 @@ impl Cluster {
         }
         let mut tally = Tally::of(&job, &pods);
         let is_suspended = job["spec"]["suspend"] == true;
-        let limit = job["spec"]["backoffLimit"].as_u64().unwrap_or(DEFAULT_BACKOFF);
+        let limit = job["spec"]["backoffLimit"].as_u64().and_then(|n| usize::try_from(n).ok());
+        let limit = limit.unwrap_or(DEFAULT_BACKOFF);
         let is_over = tally.succeeded > 0 || tally.failed > limit;
         if is_suspended || is_over {
             for pod in pods.iter().filter(|pod| !has_ended(pod) && !is_terminating(pod)) {
                 self.delete_job_pod(pod)?;
             }
         } else if tally.active == 0 {
-            let count = tally.failed;
-            self.store.create(Kind::Pod, new_pod(&job, count))?;
+            self.store.create(Kind::Pod, new_pod(&job, tally.failed))?;
             tally.active += 1;
         }
         let status = self.job_status(&job, &tally, is_suspended, is_over.then_some(tally.succeeded > 0));
@@ -72,10 +72,10 @@ impl Cluster {
             (time, false) => time.clone(),
         };
         let mut status = json!({
-            "active": tally.active,
+            "active": count(tally.active),
             "ready": tally.ready,
-            "succeeded": tally.succeeded,
-            "failed": tally.failed,
+            "succeeded": count(tally.succeeded),
+            "failed": count(tally.failed),
             "terminating": tally.terminating,
             "startTime": started,
             "uncountedTerminatedPods": {},
@@ -162,16 +162,17 @@ impl Cluster {
 /// The pods of a Job, counted. A pod counts as ended once: while it has the tracking finalizer it is not yet in the
 /// stored counts.
 struct Tally {
-    active: u64,
-    ready: u64,
-    terminating: u64,
-    succeeded: u64,
-    failed: u64,
+    active: usize,
+    ready: usize,
+    terminating: usize,
+    succeeded: usize,
+    failed: usize,
 }
 
 impl Tally {
     fn of(job: &Value, pods: &[Arc<Value>]) -> Self {
-        let stored = |field: &str| job["status"][field].as_u64().unwrap_or(0);
+        let stored =
+            |field: &str| job["status"][field].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         let is_suspended = job["spec"]["suspend"] == true;
         let mut tally = Self {
             active: 0,
@@ -195,7 +196,7 @@ impl Tally {
                 }
                 _ => {
                     tally.active += 1;
-                    tally.ready += u64::from(is_ready(pod));
+                    tally.ready += usize::from(is_ready(pod));
                 }
             }
         }
@@ -226,10 +227,11 @@ fn is_finished(job: &Value) -> bool {
     END.iter().any(|end| has_condition(job, end))
 }
 
-fn new_pod(job: &Value, count: u64) -> Value {
+fn new_pod(job: &Value, earlier: usize) -> Value {
     let (name, uid) = (text(job, "name"), text(job, "uid"));
     let suffix: String = uid.chars().filter(char::is_ascii_alphanumeric).take(5).collect();
-    let mut pod = from_template(Kind::Job, job, &job["spec"]["template"], &format!("{name}-{suffix}{count}"));
+    let mut pod =
+        from_template(Kind::Job, job, &job["spec"]["template"], &format!("{name}-{suffix}{earlier}"));
     for prefix in ["", "batch.kubernetes.io/"] {
         pod["metadata"]["labels"][format!("{prefix}job-name")] = json!(name);
         pod["metadata"]["labels"][format!("{prefix}controller-uid")] = json!(uid);
@@ -243,4 +245,4 @@ fn new_pod(job: &Value, count: u64) -> Value {
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const END: [&str; 2] = ["Complete", "Failed"];
 /// The default of the API.
-const DEFAULT_BACKOFF: u64 = 6;
+const DEFAULT_BACKOFF: usize = 6;

@@ -22,6 +22,11 @@ pub(super) fn has_finalizer(object: &Value, name: &str) -> bool {
     finalizers(object).contains(&name)
 }
 
+/// A count as the real server stores it: zero is left out.
+pub(super) fn count(number: usize) -> Value {
+    if number == 0 { Value::Null } else { Value::from(number) }
+}
+
 pub(super) fn is_deleting(object: &Value) -> bool {
     !text(object, "deletionTimestamp").is_empty()
 }

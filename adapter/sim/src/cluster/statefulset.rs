@@ -6,7 +6,7 @@
 //! is set.
 
 use super::Cluster;
-use super::object::{is_deleting, owners, text};
+use super::object::{count, is_deleting, owners, text};
 use super::pod::{controller, from_template, has_ended, is_ready, is_terminating, phase};
 use crate::error::StoreError;
 use crate::store::{DeleteOptions, Key, Kind};
@@ -107,10 +107,10 @@ fn status(set: &Value, pods: &[(u64, Arc<Value>)], current: &str, update: &str) 
     json!({
         "observedGeneration": set["metadata"]["generation"],
         "replicas": created().count(),
-        "readyReplicas": ready,
+        "readyReplicas": count(ready),
         "availableReplicas": ready,
-        "currentReplicas": at(current),
-        "updatedReplicas": at(update),
+        "currentReplicas": count(at(current)),
+        "updatedReplicas": count(at(update)),
         "currentRevision": current,
         "updateRevision": update,
         "collisionCount": 0,

@@ -126,7 +126,7 @@ impl Life {
         if at > now {
             return Some(at);
         }
-        self.finish(0, now);
+        self.finish(TERMINATED, now);
         None
     }
 
@@ -155,7 +155,7 @@ impl Life {
 
     /// Makes the pod fail from outside.
     pub(super) fn fail(&mut self, reason: &'static str, now: Timestamp) {
-        self.finish(137, now);
+        self.finish(KILLED, now);
         self.over = Some(End::Failed(reason));
     }
 
@@ -367,6 +367,10 @@ pub(super) fn later(now: Timestamp, duration: Duration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
+/// Exit code after SIGTERM.
+const TERMINATED: i32 = 143;
+/// Exit code after SIGKILL.
+const KILLED: i32 = 137;
 const SIDECAR: &str = "sei-sidecar";
 /// Where a node program starts; tests move it on.
 const FIRST_HEIGHT: u64 = 1;

@@ -18,8 +18,9 @@ impl Agent {
     pub(super) fn reroute(&self, service: &Name) {
         let line = Line::new(&service.namespace, &service.name);
         let found = self.services.find(service).and_then(|object| {
-            let mut lives: Vec<_> =
-                self.lives.values().filter(|life| life.name.namespace == service.namespace).collect();
+            let is_meant =
+                |life: &&Life| life.line == service.name && life.name.namespace == service.namespace;
+            let mut lives: Vec<_> = self.lives.values().filter(is_meant).collect();
             lives.sort_by_key(|life| std::cmp::Reverse((life.started, &life.uid)));
             lives.into_iter().find(|life| self.is_reached(service, object, life))?.sidecar.as_ref()
         });

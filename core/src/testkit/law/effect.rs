@@ -110,7 +110,7 @@ fn delete(scene: &Scene, kind: Kind, uid: &Uid, version: Option<&ResourceVersion
 
 /// Invariant 4 and the note on `Base`: created only where nothing is, inert; changed only if ours.
 fn apply(scene: &Scene, manifest: &Manifest, base: &Base) -> Option<String> {
-    let observed = scene.observed.clone();
+    let observed = &scene.observed;
     let (seen, replicas) = match manifest {
         Manifest::StatefulSet(sts) => {
             let live = observed.statefulset.present().and_then(|s| s.spec.as_ref()).map_or(0, |s| s.replicas.unwrap_or(1));

@@ -20,27 +20,37 @@ pub const LONGEST_CHAIN: usize = 3;
 
 /// What the decisions on a world break, all looks included.
 pub fn broken(scene: &Scene) -> Vec<String> {
+    let mut scene = scene.clone();
+    loop {
+        let decision = scene.decide();
+        let found = judge(&scene, &decision);
+        match decision {
+            Decision::Look(topics) if found.is_empty() => scene.observed.looked.extend(topics),
+            Decision::Look(_) | Decision::Act(_) | Decision::Commit(_) | Decision::Rest(_) => return found,
+        }
+    }
+}
+
+/// What one decision on a world breaks.
+pub fn judge(scene: &Scene, decision: &Decision) -> Vec<String> {
+    let again = scene.decide();
     let mut out = Vec::new();
-    if scene.decide().show() != scene.decide().show() {
+    if decision.show() != again.show() {
         out.push("law 9: the same world was decided in two ways".to_owned());
     }
-    let mut scene = scene.clone();
-    let Some(decision) = scene.settle() else {
-        out.push("law 6: the same look is asked for again and again".to_owned());
-        return out;
-    };
-    if let Decision::Commit(commit) = &decision {
-        out.extend(write::broken(&scene, commit.write()));
+    let mut plan = scene.node.status.plan.as_ref();
+    match decision {
+        Decision::Look(topics) if topics.is_subset(&scene.observed.looked) => {
+            out.push("law 6: the same look is asked for again and again".to_owned());
+        }
+        Decision::Commit(commit) => {
+            out.extend(write::broken(scene, commit.write()));
+            plan = commit.write().status.plan.as_ref();
+        }
+        Decision::Rest(rest) => out.extend(silent(&scene.node, rest)),
+        Decision::Act(_) | Decision::Look(_) => {}
     }
-    if let Decision::Rest(rest) = &decision {
-        out.extend(silent(&scene.node, rest));
-    }
-    let plan = match &decision {
-        Decision::Commit(commit) => commit.write().status.plan.clone(),
-        Decision::Act(_) | Decision::Look(_) | Decision::Rest(_) => scene.node.status.plan.clone(),
-    };
-    let effects = effects(decision, &scene.node);
-    out.extend(effect::broken(&scene, plan.as_ref(), &effects));
+    out.extend(effect::broken(scene, plan, &effects(again, &scene.node)));
     out
 }
 

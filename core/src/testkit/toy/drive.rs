@@ -67,8 +67,9 @@ impl Toy {
         let (mut looked, mut outcomes) = (BTreeSet::new(), Vec::new());
         for _ in 0..ROUNDS {
             let scene = self.observe(&looked, &outcomes);
-            self.broken.extend(law::broken(&scene));
-            let act = match scene.decide() {
+            let decision = scene.decide();
+            self.broken.extend(law::judge(&scene, &decision));
+            let act = match decision {
                 Decision::Rest(rest) => return Some(rest),
                 Decision::Look(topics) => {
                     looked.extend(topics);

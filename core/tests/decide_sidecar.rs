@@ -1,0 +1,259 @@
+//! The rule of sidecar tasks, row by row.
+#![cfg(feature = "testkit")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seinode_core::api::{Stamp, TaskType};
+use seinode_core::effect::{Fault, Outcome};
+use seinode_core::ident::TaskId;
+use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
+use seinode_core::world::{Blind, Seen, SidecarTask, SidecarTaskStatus};
+use serde_json::json;
+
+/// A full node at `configure-genesis` (budget 180) or `config-apply` (budget 0) after so many counted retries.
+fn at(task_type: &TaskType, retries: i64) -> Scene {
+    let mut scene = story::at_task(node::full(), task_type);
+    let task = current(&mut scene, task_type);
+    task.retry_count = retries;
+    scene
+}
+
+fn current<'a>(scene: &'a mut Scene, task_type: &TaskType) -> &'a mut seinode_core::api::StoredTask {
+    let plan = scene.node.status.plan.as_mut().expect("a plan");
+    plan.tasks.iter_mut().find(|t| t.task_type == *task_type).expect("the task")
+}
+
+/// Puts a record under the id of the task.
+fn with_record(mut scene: Scene, task_type: &TaskType, change: impl FnOnce(&mut SidecarTask)) -> Scene {
+    let task = current(&mut scene, task_type).clone();
+    let params = (*task_type == TaskType::ConfigApply)
+        .then(|| json!({"mode": "full", "incremental": false, "targetVersion": 0, "overrides": task.params["overrides"]}));
+    let mut record = story::record(&task.id, task_type, params, SidecarTaskStatus::Failed, scene::noon());
+    change(&mut record);
+    let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("a populated world has records") };
+    records.insert(TaskId::new(&task.id), record);
+    scene
+}
+
+fn failed(run: i64) -> impl Fn(&mut SidecarTask) {
+    move |record| record.run = run
+}
+
+const GENESIS: TaskType = TaskType::ConfigureGenesis;
+
+#[test]
+fn each_row_of_the_table() {
+    let rows: Vec<(&str, Scene, &str)> = vec![
+        ("absent", at(&GENESIS, 0), "act, submit configure-genesis"),
+        ("absent after retries: the volume was replaced", at(&GENESIS, 3), "act, submit configure-genesis"),
+        (
+            "running: adopted, polled soon",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| r.status = SidecarTaskStatus::Running),
+            "rest 100ms: the sidecar is carrying out configure-genesis",
+        ),
+        (
+            "a status of a newer sidecar reads as running",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| r.status = SidecarTaskStatus::Unknown),
+            "rest 100ms: the sidecar is carrying out configure-genesis",
+        ),
+        (
+            "completed: adopted, and the next task starts",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| r.status = SidecarTaskStatus::Completed),
+            "act, submit config-apply",
+        ),
+        (
+            "failed, run = k + 1: the retry is stored first",
+            with_record(at(&GENESIS, 0), &GENESIS, failed(1)),
+            "commit Active Initializing retry 1",
+        ),
+        (
+            "failed, run = k: counted, waits out its back-off",
+            with_record(at(&GENESIS, 1), &GENESIS, failed(1)),
+            "rest 10000ms: configure-genesis failed and waits for retry 1: disk full",
+        ),
+        (
+            "failed, run < k: waits as long as the count says",
+            with_record(at(&GENESIS, 3), &GENESIS, failed(1)),
+            "rest 30000ms: configure-genesis failed and waits for retry 3: disk full",
+        ),
+        (
+            "failed, run > k + 1: somebody else ran it, their count is adopted",
+            with_record(at(&GENESIS, 0), &GENESIS, failed(7)),
+            "commit Active Initializing retry 7",
+        ),
+        (
+            "the last retry",
+            with_record(at(&GENESIS, 179), &GENESIS, failed(180)),
+            "commit Active Initializing retry 180",
+        ),
+        ("out of budget", with_record(at(&GENESIS, 180), &GENESIS, failed(181)), "commit Failed Failed"),
+        (
+            "no budget",
+            with_record(at(&TaskType::ConfigApply, 0), &TaskType::ConfigApply, failed(1)),
+            "commit Failed Failed",
+        ),
+        (
+            "another type",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| r.task_type = "mark-ready".into()),
+            "commit Active Initializing",
+        ),
+        (
+            "other params",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| r.params = Some(json!({"expectedGenesisHash": "ab"}))),
+            "commit Active Initializing",
+        ),
+        (
+            "empty params are none",
+            with_record(at(&GENESIS, 0), &GENESIS, |r| {
+                r.status = SidecarTaskStatus::Completed;
+                r.params = Some(json!({}));
+            }),
+            "act, submit config-apply",
+        ),
+    ];
+    for (word, scene, expected) in rows {
+        assert_eq!(digest::of(&scene), expected, "{word}");
+        assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
+    }
+}
+
+#[test]
+fn a_record_that_is_not_ours_replaces_the_plan_with_new_ids() {
+    let scene = with_record(at(&GENESIS, 0), &GENESIS, |r| r.task_type = "mark-ready".into());
+    let mut after = scene.clone();
+    let Some(seinode_core::Decision::Commit(commit)) = after.settle() else { panic!("a commit") };
+    let (old, new) = (scene.node.status.plan.expect("a plan"), commit.write().status.plan.clone().expect("a plan"));
+    assert_ne!(old.id, new.id);
+    assert_eq!(new.tasks.iter().filter(|t| old.tasks.iter().any(|o| o.id == t.id)).count(), 0);
+    assert_eq!(old.tasks.len(), new.tasks.len());
+}
+
+#[test]
+fn a_retry_starts_when_its_back_off_is_over() {
+    let counted = || with_record(at(&GENESIS, 1), &GENESIS, failed(1));
+    let after = |s| digest::of(&counted().later(Duration::from_secs(s)));
+    assert_eq!(after(9), "rest 1000ms: configure-genesis failed and waits for retry 1: disk full");
+    assert_eq!(after(10), "act, submit configure-genesis");
+    // A completion that can't be read says nothing: the retry is stored already, so it may start.
+    let garbled = with_record(counted(), &GENESIS, |r| r.completed_at = None);
+    assert_eq!(digest::of(&garbled), "act, submit configure-genesis");
+}
+
+#[test]
+fn l15_clock_skew_is_waited_out_up_to_five_minutes() {
+    let ended = |ahead: u64| {
+        let at_sidecar = scene::noon().checked_add(Duration::from_secs(ahead)).expect("a time");
+        with_record(at(&GENESIS, 1), &GENESIS, |r| r.completed_at = Some(Stamp::of(at_sidecar)))
+    };
+    assert_eq!(digest::of(&ended(60)), "rest 70000ms: configure-genesis failed and waits for retry 1: disk full");
+    assert_eq!(digest::of(&ended(301)), "act, submit configure-genesis");
+}
+
+#[test]
+fn polls_of_a_running_task_slow_down_to_five_seconds() {
+    let running = || with_record(at(&GENESIS, 0), &GENESIS, |r| r.status = SidecarTaskStatus::Running);
+    let wait = |s| digest::of(&running().later(Duration::from_secs(s)));
+    assert!(wait(0).starts_with("rest 100ms"));
+    assert!(wait(4).starts_with("rest 1000ms"));
+    // From 10 s on the wait is shown on the object too.
+    let mut long = running().later(Duration::from_secs(60));
+    let Some(seinode_core::Decision::Commit(commit)) = long.settle() else { panic!("the mark of 30 s") };
+    let answer = scene::stored(&long.node, commit.write());
+    let (_, rest) = commit.stored(&answer).expect("stored").into_parts();
+    assert!(digest::said(&rest).starts_with("rest 5000ms"), "{}", digest::said(&rest));
+}
+
+#[test]
+fn nobody_is_asked_where_the_pod_tells_that_nobody_is_there() {
+    let with_pods = |change: fn(&mut Scene)| {
+        let mut scene = at(&GENESIS, 0);
+        change(&mut scene);
+        digest::first(&scene)
+    };
+    let none = with_pods(|s| s.observed.pods = Seen::Present(Vec::new()));
+    assert_eq!(none, "rest 5000ms: the pod does not exist yet");
+    let pending = with_pods(|s| {
+        let sts = s.observed.statefulset.present().expect("a StatefulSet").clone();
+        s.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Pending)]);
+    });
+    assert_eq!(pending, "rest 5000ms: pod alice-0: container sei-sidecar does not run yet");
+    let unknown = with_pods(|s| s.observed.pods = Seen::Unknown(Blind::NotSynced));
+    assert_eq!(unknown, "look SidecarTasks");
+    let deleted = with_pods(|s| {
+        let Seen::Present(pods) = &mut s.observed.pods else { panic!("pods") };
+        let pod = pods.remove(0);
+        pods.push(object::deleting(pod, scene::noon()));
+    });
+    assert_eq!(deleted, "rest 5000ms: pod alice-0 is being deleted");
+}
+
+#[test]
+fn l07_a_sidecar_that_does_not_answer_is_waited_for() {
+    let mut scene = at(&GENESIS, 0);
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    assert_eq!(digest::of(&scene), "rest 100ms: connection refused");
+    scene.observed.sidecar_tasks = Seen::Absent;
+    assert_eq!(digest::of(&scene), "rest 100ms: the sidecar gave no list of its tasks");
+}
+
+#[test]
+fn a_submit_that_went_wrong_is_looked_at_again_before_anything_else() {
+    let mut scene = at(&GENESIS, 0);
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    for fault in [Fault::Ambiguous, Fault::Transient, Fault::Terminal, Fault::Conflict] {
+        let result = Err(fault("no route to host".to_owned()));
+        scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+        assert_eq!(digest::of(&scene), "rest 100ms: no route to host");
+    }
+}
+
+#[test]
+fn params_that_do_not_decode_fail_the_plan() {
+    let mut scene = at(&GENESIS, 0);
+    current(&mut scene, &GENESIS).params = json!({"ExpectedGenesisHash": 7});
+    assert_eq!(digest::of(&scene), "commit Failed Failed");
+    let mut scene = at(&GENESIS, 0);
+    current(&mut scene, &GENESIS).task_type = TaskType::Other("dance".into());
+    assert_eq!(digest::of(&scene), "commit Failed Failed");
+}
+
+#[test]
+fn l16_params_of_the_go_operator_are_read_in_any_letter_case() {
+    let mut scene = story::at_task(node::full_s3(), &TaskType::SnapshotRestore);
+    current(&mut scene, &TaskType::SnapshotRestore).params = json!({"targetheight": 1000});
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    let shown = serde_json::to_value(&effects[0].op).expect("an op is JSON");
+    assert_eq!(shown["Submit"]["params"], json!({"targetHeight": 1000}));
+}
+
+#[test]
+fn budgets_are_what_is_stored_or_what_the_table_grants() {
+    let granted = [
+        (node::full_s3(), TaskType::SnapshotRestore, 5),
+        (node::full_s3(), TaskType::ConfigureStateSync, 20),
+        (node::ceremony(), TaskType::SetGenesisPeers, 20),
+        (node::ceremony(), TaskType::UploadGenesisArtifacts, 20),
+        (node::ceremony(), TaskType::GenerateGentx, 0),
+        (node::full(), TaskType::ConfigValidate, 0),
+        (node::full(), TaskType::MarkReady, 0),
+    ];
+    for (node, task_type, budget) in granted {
+        let mut scene = story::at_task(node, &task_type);
+        let task = current(&mut scene, &task_type).clone();
+        // The params that we send are those of the submit.
+        let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+        let params = serde_json::to_value(&effects[0].op).expect("JSON")["Submit"].get("params").cloned();
+        for (run, over) in [(budget, false), (budget + 1, true)] {
+            if run == 0 {
+                continue;
+            }
+            let mut record = story::record(&task.id, &task_type, params.clone(), SidecarTaskStatus::Failed, scene::noon());
+            record.run = run;
+            scene.observed.sidecar_tasks = Seen::Present(BTreeMap::from([(TaskId::new(&task.id), record)]));
+            let line = digest::of(&scene);
+            let wanted = if over { "commit Failed Failed".to_owned() } else { format!("commit Active Initializing retry {run}") };
+            assert_eq!(line, wanted, "{task_type} run {run}");
+        }
+    }
+}
