@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::settings::{self, RunArgs};
+use crate::plan::{PlanArgs, plan};
+use crate::render::{RenderArgs, render};
 use crate::run;
+use crate::settings::{self, RunArgs};
 use crate::simulate::{SimulateArgs, simulate};
 
 /// The Rust operator for Sei nodes on Kubernetes
@@ -26,6 +28,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinition
     Crd,
+    /// Print the plan that the operator would store for a node, or null and why there is none
+    Plan(PlanArgs),
+    /// Write the child objects, plan and status that the operator makes of a node, as files
+    Render(RenderArgs),
     /// Run the same operator on a pretend cluster and show each task as it happens
     Simulate(SimulateArgs),
 }
@@ -45,6 +51,8 @@ pub fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => runtime()?.block_on(run::run(*args)),
+        Command::Plan(args) => plan(&args),
+        Command::Render(args) => render(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate(args)),
         Command::Crd => {
             let text = serde_yaml_ng::to_string(&seinode_core::api::crd::custom_resource_definition())?;

@@ -93,15 +93,22 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         Some(_) => Seen::default(),
         None => own(caches.claims.seen(namespace, &mode::data_claim_name(name, &node.spec))),
     };
-    let pod = caches.pods.get(&ObjectRef::new(&names::pod(name)).within(namespace));
+    let mut pods: Vec<Pod> =
+        caches.pods.get(&ObjectRef::new(&names::pod(name)).within(namespace)).map(Arc::unwrap_or_clone).into_iter().collect();
+    let job = own(caches.jobs.seen(namespace, &names::bootstrap_job(name)));
+    if let Seen::Present(job) = &job {
+        // The bootstrap pod has a name that can't be told; few nodes have one at a time, so a search is fine.
+        let of_job = |p: &Arc<Pod>| p.namespace().as_deref() == Some(namespace) && p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref());
+        pods.extend(caches.pods.state().into_iter().filter(of_job).map(Arc::unwrap_or_clone));
+    }
     let registry = if seinode_core::needs_registry(node) { registry(live, &node.spec.chain_id).await } else { Registry::NotAsked };
     Observed {
         statefulset: own(caches.statefulsets.seen(namespace, name)),
         service: own(caches.services.seen(namespace, name)),
         config_map: own(caches.config_maps.seen(namespace, &names::rbac_proxy_config(name))),
         data_pvc,
-        job: own(caches.jobs.seen(namespace, &names::bootstrap_job(name))),
-        pods: Seen::Present(pod.map(Arc::unwrap_or_clone).into_iter().collect()),
+        job,
+        pods: Seen::Present(pods),
         registry,
         ..Observed::default()
     }

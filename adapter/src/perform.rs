@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::future::Future;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource};
 use seinode_core::api::{FIELD_MANAGER, SeiNode};
@@ -53,6 +52,7 @@ async fn one(live: &Live, node: &SeiNode, op: &Op) -> Result<(), Fault> {
         Op::Delete { target, uid, version } => delete(live, target, uid, version.as_ref()).await,
         Op::Finalizer { finalizers, version } => finalizer(live, node, finalizers, version).await,
         Op::Submit(submit) => live.sidecars.submit(&NodeKey::of(node), submit).await,
+        Op::Withdraw(id) => live.sidecars.withdraw(&NodeKey::of(node), id).await,
     }
 }
 
@@ -77,21 +77,39 @@ where
     learn(cache, &namespace, &name, answer)
 }
 
-/// One field of the StatefulSet, guarded by uid and version.
+/// One field of a StatefulSet or Job, guarded by uid and version.
 async fn scale(live: &Live, target: &ObjectRef, field: &Field, uid: &Uid, version: &ResourceVersion) -> Result<(), Fault> {
-    let (replicas, annotations) = match field {
-        Field::Replicas(replicas) => (*replicas, None),
-        Field::Paused { generation } => (0, Some(json!({seinode_core::PAUSED_GENERATION: generation.to_string()}))),
+    let stop = target.kind == Kind::Job;
+    let (spec, annotations) = match field {
+        Field::Replicas(replicas) => (json!({"replicas": replicas}), None),
+        Field::Suspend(suspend) => (json!({"suspend": suspend}), None),
+        Field::Paused { generation } => {
+            let spec = if stop { json!({"suspend": true}) } else { json!({"replicas": 0}) };
+            (spec, Some(json!({seinode_core::PAUSED_GENERATION: generation.to_string()})))
+        }
     };
     let mut meta = json!({"uid": uid, "resourceVersion": version});
     if let (Value::Object(meta), Some(annotations)) = (&mut meta, annotations) {
         meta.insert("annotations".into(), annotations);
     }
-    let body = json!({"metadata": meta, "spec": {"replicas": replicas}});
-    let api: Api<StatefulSet> = Api::namespaced(live.client.clone(), &target.namespace);
+    let body = json!({"metadata": meta, "spec": spec});
+    match target.kind {
+        Kind::Job => merge(live, &live.caches.jobs, target, &body).await,
+        Kind::StatefulSet => merge(live, &live.caches.statefulsets, target, &body).await,
+        Kind::ConfigMap | Kind::PersistentVolumeClaim | Kind::Pod | Kind::Service => {
+            Err(Fault::Terminal(format!("{:?} can't be scaled", target.kind)))
+        }
+    }
+}
+
+async fn merge<K>(live: &Live, cache: &Cache<K>, target: &ObjectRef, body: &Value) -> Result<(), Fault>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+{
+    let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let answer = limited(async { api.patch(&target.name, &params, &Patch::Merge(&body)).await }).await;
-    learn(&live.caches.statefulsets, &target.namespace, &target.name, answer)
+    let answer = limited(async { api.patch(&target.name, &params, &Patch::Merge(body)).await }).await;
+    learn(cache, &target.namespace, &target.name, answer)
 }
 
 async fn delete(live: &Live, target: &ObjectRef, uid: &Uid, version: Option<&ResourceVersion>) -> Result<(), Fault> {

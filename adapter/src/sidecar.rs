@@ -151,6 +151,18 @@ impl Sidecars {
         }
     }
 
+    /// Cancels a running task and removes its record (`sidecar.md` 5.4); one that is not there is fine.
+    pub async fn withdraw(&self, node: &NodeKey, id: &TaskId) -> Result<(), Fault> {
+        match self.call(node, Method::DELETE, &format!("/v0/tasks/{id}"), None, CALL_LIMIT).await {
+            Ok(answer) => match answer.status() {
+                StatusCode::NO_CONTENT | StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
+                other => Err(Fault::Transient(refusal(other))),
+            },
+            Err(CallError::NotSent(text)) => Err(Fault::Transient(text)),
+            Err(CallError::NoAnswer(text)) => Err(Fault::Ambiguous(text)),
+        }
+    }
+
     async fn call(
         &self,
         node: &NodeKey,

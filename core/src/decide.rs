@@ -6,25 +6,33 @@ use std::time::Duration;
 
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode;
+use crate::api::status::StoredPlan;
 use crate::api::{self, NodePhase, TaskType};
-use crate::decision::{Act, Commit, Decision, Place, Rest, Wake};
+use crate::decision::{self, Act, Commit, Decision, Place, Wake};
 use crate::deletion;
-use crate::draft::StatusDraft;
+use crate::draft::{StatusDraft, Verdict};
+use crate::drift;
 use crate::effect::{Effect, Op};
 use crate::explain::WaitingOn;
+use crate::failure;
 use crate::gate;
 use crate::ident::{EffectId, ResourceVersion};
 use crate::notice;
 use crate::peers;
-use crate::plan::advance::{self, Progress};
+use crate::plan::advance::{self, Broken, Progress};
 use crate::plan::recipe::Inputs;
-use crate::plan::{Stage, choose, cursor};
+use crate::plan::supersede::{self, Rest};
+use crate::plan::{self, Stage, choose, cursor};
 use crate::scale::{self, Scale};
-use crate::steady;
-use crate::world::{Topic, World};
+use crate::steady::{self, CanBeAsked};
+use crate::task::bootstrap::MOST_RESTARTS;
+use crate::world::{Seen, Topic, World};
 
 /// How often a closed gate is looked at again: the registry file has no watch (`platform-config.md` 1.5).
 const GATE_POLL: Duration = Duration::from_secs(30);
+
+/// At once.
+const NOW: Wake = Wake::After(Duration::ZERO);
 
 /// What to do about one node now.
 pub fn decide(world: &World<'_>) -> Decision {
@@ -33,7 +41,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     if let Some(text) = &node.unreadable {
         // Nothing is written over what could not be read.
         let why = WaitingOn::SpecInvalid(format!("the stored object can't be read: {text}"));
-        return Decision::Rest(Rest::new(Wake::OnChange, vec![why]));
+        return Decision::Rest(decision::Rest::new(Wake::OnChange, vec![why]));
     }
     if node.is_deleting() {
         return deletion::decide(world);
@@ -48,65 +56,180 @@ pub fn decide(world: &World<'_>) -> Decision {
     }
     draft.condition(ConditionType::Paused, ConditionStatus::False, "NotPaused", "spec.paused is not set");
 
-    let running = node.status.phase == Some(NodePhase::Running);
-    let mut why = Vec::new();
-    if running {
-        if let Some(topics) = steady::sidecar_ready(world, &mut draft) {
-            return Decision::Look(topics);
+    match &node.status.phase {
+        Some(NodePhase::Running) => running(world, draft),
+        Some(NodePhase::Failed) => failed(world, draft),
+        Some(NodePhase::Pending | NodePhase::Initializing | NodePhase::Terminating | NodePhase::Other(_)) | None => {
+            starting(world, draft)
         }
-        why.extend(steady::show(world, &mut draft));
     }
-    let blocked = if running { None } else { gate::witnesses::gate(world, &mut draft) };
+}
 
+/// A node on its way to Running.
+fn starting(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+    let node = world.node;
+    let blocked = gate::witnesses::gate(world, &mut draft);
+    match Stage::of(node.status.plan.as_ref()) {
+        Stage::Unreadable(text) => hold(draft, WaitingOn::PlanUnreadable(text), Wake::OnChange),
+        Stage::Active(plan) => active(world, draft, plan, None),
+        Stage::Idle => first_plan(world, draft, blocked),
+    }
+}
+
+/// A Running node: its plan, or the next one it needs, or steady state.
+fn running(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+    let node = world.node;
+    if let Some(topics) = steady::sidecar_ready(world, &mut draft) {
+        return Decision::Look(topics);
+    }
+    let mut why: Vec<WaitingOn> = steady::show(world, &mut draft).into_iter().collect();
+    drift::record_unobserved(world, &mut draft);
+    let asked = steady::can_be_asked(world, &draft);
     match Stage::of(node.status.plan.as_ref()) {
         Stage::Unreadable(text) => return hold(draft, WaitingOn::PlanUnreadable(text), Wake::OnChange),
-        Stage::Active(_) => {
-            let progress = advance::advance(world, &mut draft);
-            return carry_on(world, draft, progress, false);
+        Stage::Active(plan) => {
+            let broken = plan::is_patch_first(plan) && matches!(asked, CanBeAsked::No);
+            let text = "the sidecar went away before the config was patched".to_owned();
+            let drifted = plan::is_mark_ready(plan).then(|| drift::of(world, &draft)).flatten();
+            return active(world, draft, plan, broken.then_some(text).or(drifted));
         }
         Stage::Idle => {}
     }
-    if node.status.phase == Some(NodePhase::Failed) {
-        let why = WaitingOn::NodeFailed(failure(&draft));
-        show_wait(&mut draft, &why);
+    let Some((recipe, drifted)) = choose::for_running(world, &draft, peerless(world, &draft).inputs(), true) else {
+        let wake = steady::wake(&draft);
+        return with_start(world, draft, why, wake);
+    };
+    let left = failure::back_off(&draft);
+    if !left.is_zero() {
+        why.push(WaitingOn::BackingOff(format!("the last plan failed; {} is tried again later", recipe.kind.as_str())));
+        return with_start(world, draft, why, Wake::After(left));
+    }
+    if let Some(what) = drifted {
+        if let Err(error) = mode::validate(&node.spec) {
+            why.push(WaitingOn::SpecInvalid(error.to_string()));
+            return with_start(world, draft, why, Wake::OnChange);
+        }
+        let answering = match asked {
+            CanBeAsked::Yes => true,
+            CanBeAsked::No => false,
+            CanBeAsked::Unsure(left) => {
+                why.push(WaitingOn::Sidecar("the sidecar does not answer; an update waits to see if it will".to_owned()));
+                return with_start(world, draft, why, Wake::After(left));
+            }
+        };
+        let resolved = match resolve(world, &draft) {
+            Ok(resolved) => resolved,
+            Err(look) => return look,
+        };
+        let Some((recipe, _)) = choose::for_running(world, &draft, resolved.inputs(), answering) else {
+            return with_start(world, draft, why, Wake::OnChange);
+        };
+        let text = crate::draft::cut(&what);
+        draft.condition(ConditionType::NodeUpdateInProgress, ConditionStatus::True, "UpdateStarted", &text);
+        draft.fields().resolved_peers(resolved.peers.clone());
+        return begin(world, draft, recipe.plan(node));
+    }
+    begin(world, draft, recipe.plan(node))
+}
+
+/// A failed node stays as it is until it is asked to start over.
+fn failed(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+    let node = world.node;
+    let blocked = gate::witnesses::gate(world, &mut draft);
+    let text = failure_text(&draft);
+    failure::adopt(&mut draft, &text);
+    let why = WaitingOn::NodeFailed(text);
+    show_wait(&mut draft, &why);
+    if !failure::asked_to_start_over(&draft) {
         return with_start(world, draft, vec![why], Wake::OnChange);
     }
-    let valid = mode::validate(&node.spec);
-    if !running {
-        if let Err(error) = &valid {
-            return hold(draft, WaitingOn::SpecInvalid(error.to_string()), Wake::OnChange);
-        }
-        if let Some(why) = blocked {
-            return hold(draft, why, Wake::After(GATE_POLL));
-        }
-        if peers::needs_nodes(&node.spec) && !world.observed.has_looked(&Topic::Peers) {
-            return Decision::Look([Topic::Peers].into());
+    let left = failure::back_off(&draft);
+    if !left.is_zero() {
+        let waiting = WaitingOn::BackingOff("the node was asked to start over and waits out its back-off".to_owned());
+        return with_start(world, draft, vec![waiting], Wake::After(left));
+    }
+    if let Some(plan) = &node.status.plan {
+        match supersede::quiesce(world, plan, supersede::SILENCE) {
+            Rest::AtRest => {}
+            Rest::Look(topics) => return Decision::Look(topics),
+            Rest::Do(effect) => return settle(draft, vec![effect], decision::Rest::new(NOW, vec![why])),
+            Rest::Wait(why, wake) => return hold(draft, why, wake),
         }
     }
-    let resolved = if running {
-        node.status.resolved_peers.clone()
-    } else {
-        peers::resolve(node, &world.observed.peers, &node.status.resolved_peers)
+    first_plan(world, draft, blocked)
+}
+
+/// Builds the first plan of a node, or the one that it starts over with.
+fn first_plan(world: World<'_>, mut draft: StatusDraft<'_>, blocked: Option<WaitingOn>) -> Decision {
+    let node = world.node;
+    if let Err(error) = mode::validate(&node.spec) {
+        return hold(draft, WaitingOn::SpecInvalid(error.to_string()), Wake::OnChange);
+    }
+    if let Some(why) = blocked {
+        return hold(draft, why, Wake::After(GATE_POLL));
+    }
+    let resolved = match resolve(world, &draft) {
+        Ok(resolved) => resolved,
+        Err(look) => return look,
     };
-    let witnesses = draft.status().resolved_state_syncers.clone();
-    let inputs = Inputs { node, peers: &resolved, witnesses: &witnesses };
-    match choose::choose(inputs, draft.status()) {
-        Some(recipe) => {
-            draft.fields().resolved_peers(resolved);
-            let plan = recipe.plan(node);
-            if !running {
-                let text = format!("plan {} is under way", plan.id);
-                draft.condition(ConditionType::Ready, ConditionStatus::False, "Initializing", &text);
-            }
-            draft.stamp(plan);
-            let progress = advance::advance(world, &mut draft);
-            carry_on(world, draft, progress, true)
-        }
-        None => {
-            let wake = steady::wake(&draft);
-            with_start(world, draft, why, wake)
-        }
+    // Whether a StatefulSet exists has a say in the plan.
+    if let Seen::Unknown(_) = world.observed.statefulset
+        && !world.observed.has_looked(&Topic::StatefulSet)
+    {
+        return Decision::Look([Topic::StatefulSet].into());
     }
+    let plan = choose::first(world, resolved.inputs(), node.status.plan.as_ref()).plan(node);
+    let text = format!("plan {} is under way", plan.id);
+    draft.condition(ConditionType::Ready, ConditionStatus::False, "Initializing", &text);
+    draft.fields().resolved_peers(resolved.peers.clone());
+    begin(world, draft, plan)
+}
+
+/// Stamps a new plan and starts with it.
+fn begin(world: World<'_>, mut draft: StatusDraft<'_>, plan: StoredPlan) -> Decision {
+    draft.stamp(plan);
+    let progress = advance::advance(world, &mut draft);
+    carry_on(world, draft, progress, true)
+}
+
+/// An active plan goes on, unless it no longer says what is wanted. `broken`: a reason to replace it that was found.
+fn active(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, broken: Option<String>) -> Decision {
+    let valid = mode::validate(&world.node.spec).is_ok();
+    let outdated = || supersede::outdated(world, plan, peerless(world, &draft).inputs());
+    if let Some(text) = broken.or_else(|| valid.then(outdated).flatten()) {
+        return replace(world, draft, plan, Broken::Outdated(text));
+    }
+    let progress = advance::advance(world, &mut draft);
+    carry_on(world, draft, progress, false)
+}
+
+/// Peers and witnesses of a node, resolved in this pass.
+struct Resolved<'a> {
+    node: &'a api::SeiNode,
+    peers: Vec<String>,
+    witnesses: Vec<String>,
+}
+
+impl Resolved<'_> {
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs { node: self.node, peers: &self.peers, witnesses: &self.witnesses }
+    }
+}
+
+/// With the peers that were resolved before: for comparisons that set them aside.
+fn peerless<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Resolved<'a> {
+    let status = draft.status();
+    Resolved { node: world.node, peers: status.resolved_peers.clone(), witnesses: status.resolved_state_syncers.clone() }
+}
+
+/// With the peers of today; `Err` asks for a look at them first.
+fn resolve<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Result<Resolved<'a>, Decision> {
+    let node = world.node;
+    if peers::needs_nodes(&node.spec) && !world.observed.has_looked(&Topic::Peers) {
+        return Err(Decision::Look([Topic::Peers].into()));
+    }
+    let peers = peers::resolve(node, &world.observed.peers, &node.status.resolved_peers);
+    Ok(Resolved { node, peers, witnesses: draft.status().resolved_state_syncers.clone() })
 }
 
 /// The finalizer is on the node before anything else is created (P58).
@@ -123,7 +246,8 @@ fn add_finalizer(world: World<'_>) -> Decision {
 fn seed(draft: &mut StatusDraft<'_>, node: &api::SeiNode) {
     use ConditionStatus::{False, Unknown};
     draft.seed(ConditionType::Ready, Unknown, "NotObserved", "nothing is known of the node yet");
-    draft.seed(ConditionType::PlanFailed, False, "NoFailure", "no plan has failed");
+    failure::seed(draft);
+    draft.seed(ConditionType::NodeUpdateInProgress, False, "NoUpdate", "no update is under way");
     draft.seed(ConditionType::SidecarReady, Unknown, "NotAsked", "the sidecar is asked once the node is Running");
     let spec = &node.spec;
     let checks = [
@@ -150,7 +274,7 @@ fn paused(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
     }
     match scale::stop(world, &mut draft) {
         Scale::Look(topics) => Decision::Look(topics),
-        Scale::Do(effect) => Decision::Act(Act::new(vec![effect], Rest::new(Wake::After(Duration::ZERO), Vec::new()))),
+        Scale::Do(effect) => Decision::Act(Act::new(vec![effect], decision::Rest::new(NOW, Vec::new()))),
         Scale::Wait(why, wake) => hold(draft, why, wake),
         Scale::Right => hold(draft, WaitingOn::Paused, Wake::OnChange),
     }
@@ -158,8 +282,12 @@ fn paused(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
 
 /// What follows from walking the plan in the draft. `fresh`: the plan is not stored yet.
 fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh: bool) -> Decision {
-    if let Some(text) = progress.not_ours {
-        return replace(world, draft, text);
+    if let Some(broken) = progress.broken {
+        return match &world.node.status.plan {
+            Some(plan) if !fresh => replace(world, draft, plan, broken),
+            // What was just drafted is stored first.
+            _ => settle(draft, Vec::new(), decision::Rest::new(NOW, Vec::new())),
+        };
     }
     if progress.ended {
         return end(world, draft);
@@ -167,7 +295,11 @@ fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh:
     let Progress { mut effects, mut looks, mut why, wake, .. } = progress;
     let place = place(&draft);
     let mut wake = wake.unwrap_or(Wake::OnChange);
-    match scale::start(world, &draft) {
+    let scale = match scale::bootstrap(world, &draft) {
+        Scale::Right => scale::start(world, &draft),
+        other => other,
+    };
+    match scale {
         Scale::Right => {}
         // First: what it was decided on ages.
         Scale::Do(effect) => effects.insert(0, effect),
@@ -179,13 +311,13 @@ fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh:
     }
     if fresh {
         // The plan is stored first, and looked at with fresh eyes then.
-        let again = if looks.is_empty() { wake } else { Wake::After(Duration::ZERO) };
-        return settle(draft, effects, Rest::new(again, why).at(place));
+        let again = if looks.is_empty() { wake } else { NOW };
+        return settle(draft, effects, decision::Rest::new(again, why).at(place));
     }
     if effects.is_empty() && !looks.is_empty() {
         return Decision::Look(looks);
     }
-    settle(draft, effects, Rest::new(wake, why).at(place))
+    settle(draft, effects, decision::Rest::new(wake, why).at(place))
 }
 
 /// How far the plan in the draft is.
@@ -194,15 +326,57 @@ fn place(draft: &StatusDraft<'_>) -> Option<Place> {
     Some(Place { plan: plan.id.clone(), done: cursor(plan).unwrap_or(plan.tasks.len()) })
 }
 
-/// A plan whose ids are taken by somebody else's records is replaced; the phase stays.
-fn replace(world: World<'_>, mut draft: StatusDraft<'_>, text: String) -> Decision {
+/// A plan that can't go on is brought to rest, and then replaced by what today asks for; the phase stays.
+fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, broken: Broken) -> Decision {
     let node = world.node;
-    let plan = (node.status.phase != Some(NodePhase::Running)).then(|| {
-        let status = draft.status();
-        choose::first(Inputs { node, peers: &status.resolved_peers, witnesses: &status.resolved_state_syncers }).plan(node)
-    });
-    draft.supersede(plan);
-    settle(draft, Vec::new(), Rest::new(Wake::After(Duration::ZERO), vec![WaitingOn::Sidecar(text)]))
+    let current = cursor(plan).and_then(|i| plan.tasks.get(i));
+    let waited = current.map_or(Duration::ZERO, |task| advance::waited(world, &draft, task));
+    match supersede::quiesce(world, plan, waited) {
+        Rest::AtRest => {}
+        Rest::Look(topics) => return Decision::Look(topics),
+        Rest::Do(effect) => return settle(draft, vec![effect], decision::Rest::new(NOW, Vec::new())),
+        Rest::Wait(why, wake) => return settle(draft, Vec::new(), decision::Rest::new(wake, vec![why])),
+    }
+    let resolved = match resolve(world, &draft) {
+        Ok(resolved) => resolved,
+        Err(look) => return look,
+    };
+    let next = match &broken {
+        Broken::Lost(at, text) => {
+            let restarts = plan.tasks.get(*at).map_or(0, |t| t.retry_count);
+            if restarts >= MOST_RESTARTS {
+                let index = cursor(plan).unwrap_or(*at);
+                let error = format!("{text}; it was started anew {restarts} times");
+                draft.close(&Verdict::Failed { index, error });
+                return end(world, draft);
+            }
+            let mut next = choose::first(world, resolved.inputs(), None).plan(node);
+            if let Some(task) = next.tasks.iter_mut().find(|t| t.task_type == TaskType::DeployBootstrapJob) {
+                task.retry_count = restarts + 1;
+            }
+            Some(next)
+        }
+        Broken::NotOurs(_) | Broken::Outdated(_) if node.status.phase == Some(NodePhase::Running) => {
+            let answering = !matches!(steady::can_be_asked(world, &draft), CanBeAsked::No);
+            choose::for_running(world, &draft, resolved.inputs(), answering).map(|(recipe, _)| recipe.plan(node))
+        }
+        Broken::NotOurs(_) | Broken::Outdated(_) => {
+            Some(choose::first(world, resolved.inputs(), Some(plan)).plan(node))
+        }
+    };
+    let text = match broken {
+        Broken::Lost(_, text) | Broken::NotOurs(text) | Broken::Outdated(text) => text,
+    };
+    let updating = next.as_ref().is_some_and(|p| p.tasks.iter().any(|t| t.task_type == TaskType::ObserveImage));
+    let kind = ConditionType::NodeUpdateInProgress;
+    if updating {
+        draft.condition(kind, ConditionStatus::True, "UpdateStarted", &crate::draft::cut(&text));
+    } else if draft.find(&kind).is_some_and(|c| c.status == ConditionStatus::True) {
+        draft.condition(kind, ConditionStatus::False, "UpdateComplete", "nothing is left to update");
+    }
+    draft.fields().resolved_peers(resolved.peers);
+    draft.supersede(next);
+    settle(draft, Vec::new(), decision::Rest::new(NOW, vec![WaitingOn::Replacing(text)]))
 }
 
 /// The plan has ended in the draft: what else is known goes into the same write.
@@ -218,17 +392,17 @@ fn end(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
         }
         let _ = steady::show(world, &mut draft);
     } else {
-        let why = WaitingOn::NodeFailed(failure(&draft));
+        let why = WaitingOn::NodeFailed(failure_text(&draft));
         show_wait(&mut draft, &why);
     }
-    settle(draft, Vec::new(), Rest::new(Wake::After(Duration::ZERO), Vec::new()))
+    settle(draft, Vec::new(), decision::Rest::new(NOW, Vec::new()))
 }
 
 fn is_failed(draft: &StatusDraft<'_>) -> bool {
     draft.status().plan.as_ref().is_some_and(|p| p.phase == api::PlanPhase::Failed)
 }
 
-fn failure(draft: &StatusDraft<'_>) -> String {
+fn failure_text(draft: &StatusDraft<'_>) -> String {
     let detail = draft.status().plan.as_ref().and_then(|p| p.failed_task_detail.as_ref());
     match detail {
         Some(detail) => format!("task {} failed: {}", detail.task_type, crate::draft::cut(&detail.error)),
@@ -239,12 +413,12 @@ fn failure(draft: &StatusDraft<'_>) -> String {
 /// Starts the pod if it should run, and shows what there is to show.
 fn with_start(world: World<'_>, draft: StatusDraft<'_>, mut why: Vec<WaitingOn>, wake: Wake) -> Decision {
     match scale::start(world, &draft) {
-        Scale::Right => settle(draft, Vec::new(), Rest::new(wake, why)),
-        Scale::Do(effect) => settle(draft, vec![effect], Rest::new(Wake::After(Duration::ZERO), why)),
+        Scale::Right => settle(draft, Vec::new(), decision::Rest::new(wake, why)),
+        Scale::Do(effect) => settle(draft, vec![effect], decision::Rest::new(NOW, why)),
         Scale::Look(topics) => Decision::Look(topics),
         Scale::Wait(reason, at) => {
             why.push(reason);
-            settle(draft, Vec::new(), Rest::new(wake.sooner(at), why))
+            settle(draft, Vec::new(), decision::Rest::new(wake.sooner(at), why))
         }
     }
 }
@@ -252,7 +426,7 @@ fn with_start(world: World<'_>, draft: StatusDraft<'_>, mut why: Vec<WaitingOn>,
 /// Shows what is waited for, and rests.
 fn hold(mut draft: StatusDraft<'_>, why: WaitingOn, wake: Wake) -> Decision {
     show_wait(&mut draft, &why);
-    settle(draft, Vec::new(), Rest::new(wake, vec![why]))
+    settle(draft, Vec::new(), decision::Rest::new(wake, vec![why]))
 }
 
 fn show_wait(draft: &mut StatusDraft<'_>, why: &WaitingOn) {
@@ -260,7 +434,7 @@ fn show_wait(draft: &mut StatusDraft<'_>, why: &WaitingOn) {
 }
 
 /// Store what is worth a write, then act; act at once where the intent is stored already; else rest.
-fn settle(draft: StatusDraft<'_>, mut effects: Vec<Effect>, rest: Rest) -> Decision {
+fn settle(draft: StatusDraft<'_>, mut effects: Vec<Effect>, rest: decision::Rest) -> Decision {
     match draft.write() {
         Some(write) => {
             effects.extend(notice::of(draft.node(), &write.status));

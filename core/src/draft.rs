@@ -10,6 +10,7 @@ use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
 use crate::api::status::{FailedTaskDetail, StoredPlan};
 use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus};
 use crate::decision::StatusWrite;
+use crate::failure;
 use crate::ident::{NodeKey, ResourceVersion, Uid};
 use crate::patch;
 
@@ -31,14 +32,14 @@ pub(crate) struct StatusDraft<'a> {
     node: &'a SeiNode,
     next: SeiNodeStatus,
     now: Timestamp,
-    /// A mark of a long wait that the stored status does not show yet.
-    progress_due: bool,
+    /// Whether a difference is worth a write although it shows progress only.
+    insisted: bool,
 }
 
 impl<'a> StatusDraft<'a> {
     /// Starts from what is stored.
     pub(crate) fn open(node: &'a SeiNode, now: Timestamp) -> Self {
-        Self { node, next: node.status.clone(), now, progress_due: false }
+        Self { node, next: node.status.clone(), now, insisted: false }
     }
 
     /// The node as read.
@@ -79,13 +80,17 @@ impl<'a> StatusDraft<'a> {
         condition::find(&self.next.conditions, kind)
     }
 
-    /// Puts a new plan in place; a node without a phase becomes Initializing in the same write (P39).
+    /// Puts a new plan in place; a node without a phase, or a failed one, becomes Initializing in the same write (P39).
+    /// Every failure before it counts as handled.
     pub(crate) fn stamp(&mut self, plan: StoredPlan) {
         self.next.plan = Some(plan);
+        failure::handled(self);
         let fresh = match &self.next.phase {
             None | Some(NodePhase::Pending) => true,
+            // A failed node starts over with a new plan.
+            Some(NodePhase::Failed) => true,
             Some(NodePhase::Other(text)) => text.is_empty(),
-            Some(NodePhase::Initializing | NodePhase::Running | NodePhase::Failed | NodePhase::Terminating) => false,
+            Some(NodePhase::Initializing | NodePhase::Running | NodePhase::Terminating) => false,
         };
         if fresh {
             self.set_phase(NodePhase::Initializing);
@@ -162,6 +167,7 @@ impl<'a> StatusDraft<'a> {
         if let Some(phase) = target.filter(|p| !p.as_str().is_empty()) {
             self.set_phase(phase);
         }
+        update_ended(self, verdict, &plan_id, detail.as_ref());
         match verdict {
             Verdict::Complete => {
                 if converges {
@@ -176,19 +182,26 @@ impl<'a> StatusDraft<'a> {
                 let detail = detail.unwrap_or_default();
                 let message = format!("plan {plan_id}, task {}: {}", detail.task_type, detail.error);
                 self.condition(ConditionType::PlanFailed, ConditionStatus::True, "TaskFailed", &cut(&message));
+                failure::failed(self);
             }
         }
     }
 
-    /// Asks for a write although only progress would be shown: a long wait has reached another mark.
-    pub(crate) fn show_progress(&mut self) {
-        self.progress_due = true;
+    /// Asks for a write although only progress would be shown: a long wait has reached another mark, or what follows
+    /// can't be taken back.
+    pub(crate) fn insist(&mut self) {
+        self.insisted = true;
+    }
+
+    /// The time of the decision.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The write, if there is a difference that is worth one now.
     pub(crate) fn write(&self) -> Option<StatusWrite> {
         let base = &self.node.status;
-        if *base == self.next || !(self.progress_due || is_urgent(base, &self.next)) {
+        if *base == self.next || !(self.insisted || is_urgent(base, &self.next)) {
             return None;
         }
         let json = |status: &SeiNodeStatus| serde_json::to_value(status).unwrap_or(Value::Null);
@@ -208,6 +221,22 @@ impl<'a> StatusDraft<'a> {
             self.next.phase_transition_time = Some(Stamp::of(self.now));
         }
     }
+}
+
+/// An update that was under way has ended with its plan.
+fn update_ended(draft: &mut StatusDraft<'_>, verdict: &Verdict, plan: &str, detail: Option<&FailedTaskDetail>) {
+    let kind = ConditionType::NodeUpdateInProgress;
+    if draft.find(&kind).is_none_or(|c| c.status != ConditionStatus::True) {
+        return;
+    }
+    let (reason, message) = match verdict {
+        Verdict::Complete => ("UpdateComplete", format!("plan {plan} has completed")),
+        Verdict::Failed { error, .. } => {
+            let task = detail.map_or("unknown", |d| d.task_type.as_str());
+            ("UpdateFailed", format!("plan {plan}, task {task}: {error}"))
+        }
+    };
+    draft.condition(kind, ConditionStatus::False, reason, &cut(&message));
 }
 
 /// The parts of a status that any rule may set.

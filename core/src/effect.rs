@@ -63,6 +63,8 @@ pub enum Op {
     },
     /// Submit a task to the sidecar. It can't carry a guard, so the sidecar's records are read right before.
     Submit(Submit),
+    /// Cancel a running task of the sidecar and remove its record; a task that is not there is fine.
+    Withdraw(TaskId),
 }
 
 impl Op {
@@ -70,9 +72,12 @@ impl Op {
     pub fn replay(&self) -> Replay {
         match self {
             Self::Announce(_) => Replay::Free,
-            Self::Apply { .. } | Self::Patch { .. } | Self::Delete { .. } | Self::Finalizer { .. } | Self::Submit(_) => {
-                Replay::Keyed
-            }
+            Self::Apply { .. }
+            | Self::Patch { .. }
+            | Self::Delete { .. }
+            | Self::Finalizer { .. }
+            | Self::Submit(_)
+            | Self::Withdraw(_) => Replay::Keyed,
         }
     }
 
@@ -85,6 +90,7 @@ impl Op {
             Self::Delete { .. } => "delete",
             Self::Finalizer { .. } => "finalizer",
             Self::Submit(_) => "submit",
+            Self::Withdraw(_) => "withdraw",
         }
     }
 }
@@ -184,10 +190,12 @@ pub struct ObjectRef {
 /// The one field a [`Op::Patch`] sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Field {
-    /// `spec.replicas`.
+    /// `spec.replicas` of a StatefulSet.
     Replicas(i32),
-    /// `spec.replicas` 0, and the generation that asked for the pause in an annotation, so that a stalled operator's
-    /// earlier resume is refused.
+    /// `spec.suspend` of a Job: false lets it go.
+    Suspend(bool),
+    /// Stopped (`spec.replicas` 0 or `spec.suspend` true), and the generation that asked for the pause in an
+    /// annotation, so that a stalled operator's earlier resume is refused.
     Paused {
         /// Generation of the node that is paused.
         generation: i64,

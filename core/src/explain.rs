@@ -51,8 +51,14 @@ pub enum WaitingOn {
     PodNotReady(String),
     /// Removal of what the node owns.
     Deletion(String),
-    /// This kind of node needs a plan that this version can't build.
-    Unsupported(String),
+    /// A rollout of a new template.
+    Rollout(String),
+    /// A bootstrap.
+    Bootstrap(String),
+    /// A plan that can't go on is brought to rest before another one replaces it.
+    Replacing(String),
+    /// A failure is not tried again before its back-off is over.
+    BackingOff(String),
 }
 
 impl WaitingOn {
@@ -79,7 +85,10 @@ impl WaitingOn {
             Self::Retry(..) => "RetryScheduled",
             Self::Applied(_) => "Applied",
             Self::PodNotReady(_) => "PodNotReady",
-            Self::Unsupported(_) => "Unsupported",
+            Self::Rollout(_) => "RollingOut",
+            Self::Bootstrap(_) => "Bootstrapping",
+            Self::Replacing(_) => "ReplacingPlan",
+            Self::BackingOff(_) => "BackingOff",
         }
     }
 }
@@ -99,7 +108,10 @@ impl fmt::Display for WaitingOn {
             | Self::Sidecar(text)
             | Self::PodNotReady(text)
             | Self::Deletion(text)
-            | Self::Unsupported(text) => f.write_str(text),
+            | Self::Rollout(text)
+            | Self::Bootstrap(text)
+            | Self::Replacing(text)
+            | Self::BackingOff(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),
             Self::Blind(topic, blind) => write!(f, "can't tell about {topic:?}: {blind}"),
             Self::ForeignObject(kind, name) => write!(

@@ -10,8 +10,10 @@ pub mod decision;
 mod deletion;
 mod differ;
 mod draft;
+mod drift;
 pub mod effect;
 pub mod explain;
+mod failure;
 mod gate;
 pub mod ident;
 mod notice;
@@ -33,6 +35,7 @@ pub mod world;
 
 pub use decide::decide;
 pub use decision::Decision;
+pub use failure::RETRY as RETRY_ANNOTATION;
 pub use gate::witnesses::needs_registry;
 pub use peers::selects as selects_peer;
 pub use scale::PAUSED_GENERATION;

@@ -1,6 +1,7 @@
 //! What the pod of a node tells: which one it is, whether its sidecar runs, whether the proxy in front of it is ready.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use crate::owner;
@@ -16,12 +17,22 @@ pub(crate) const PROXY: &str = "kube-rbac-proxy";
 /// The pod that a StatefulSet of ours runs: by controller uid, never by name alone.
 pub(crate) fn of_statefulset<'a>(pods: &'a Seen<Vec<Pod>>, statefulset: &StatefulSet) -> Seen<&'a Pod> {
     let uid = statefulset.metadata.uid.as_deref().unwrap_or_default();
+    controlled(pods, "StatefulSet", uid)
+}
+
+/// The pod of a Job of ours, by controller uid.
+pub(crate) fn of_job<'a>(pods: &'a Seen<Vec<Pod>>, job: &Job) -> Seen<&'a Pod> {
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    controlled(pods, "Job", uid)
+}
+
+fn controlled<'a>(pods: &'a Seen<Vec<Pod>>, kind: &str, uid: &str) -> Seen<&'a Pod> {
     match pods {
         Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         Seen::Absent => Seen::Absent,
         Seen::Present(pods) => pods
             .iter()
-            .find(|p| owner::controller(&p.metadata).is_some_and(|c| c.kind == "StatefulSet" && c.uid == uid))
+            .find(|p| owner::controller(&p.metadata).is_some_and(|c| c.kind == kind && c.uid == uid))
             .map_or(Seen::Absent, Seen::Present),
     }
 }
@@ -61,8 +72,12 @@ pub(crate) fn image<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
 /// Whether the pod mounts a claim and may still run.
 pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
     let succeeded = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded"));
-    !succeeded
-        && pod.spec.as_ref().is_some_and(|s| {
+    !succeeded && has_volume(pod, claim)
+}
+
+/// Whether the pod names a claim among its volumes, running or not.
+pub(crate) fn has_volume(pod: &Pod, claim: &str) -> bool {
+    pod.spec.as_ref().is_some_and(|s| {
             s.volumes
                 .iter()
                 .flatten()

@@ -11,11 +11,14 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode::Mode;
 use crate::api::status::Endpoint;
-use crate::api::{NodePhase, SeiNode};
+use crate::api::{NodePhase, SeiNode, Stamp};
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
 use crate::explain::WaitingOn;
+use crate::plan::supersede::SILENCE;
 use crate::pod;
+use crate::retry;
+use crate::task::sidecar;
 use crate::world::{Blind, Health, Seen, Topic, World};
 
 /// How often a sidecar that is not ready is asked about it, at most.
@@ -53,6 +56,31 @@ pub(crate) fn sidecar_ready(world: World<'_>, draft: &mut StatusDraft<'_>) -> Op
     };
     draft.condition(ConditionType::SidecarReady, status, reason, message);
     None
+}
+
+/// Whether the sidecar of a Running node can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CanBeAsked {
+    /// It answers.
+    Yes,
+    /// Nobody is there, or nobody has answered for long.
+    No,
+    /// It does not answer now; it is given this much more time.
+    Unsure(Duration),
+}
+
+/// Whether the sidecar of a Running node can be asked, from what is shown of it.
+pub(crate) fn can_be_asked(world: World<'_>, draft: &StatusDraft<'_>) -> CanBeAsked {
+    let Some(shown) = draft.find(&ConditionType::SidecarReady) else { return CanBeAsked::Unsure(SILENCE) };
+    if shown.status != ConditionStatus::Unknown {
+        return CanBeAsked::Yes;
+    }
+    if sidecar::nobody_to_ask(world, false).is_some() {
+        return CanBeAsked::No;
+    }
+    let since = shown.last_transition_time.as_ref().and_then(Stamp::at).unwrap_or(world.now);
+    let left = SILENCE.saturating_sub(retry::elapsed(since, world.now));
+    if left.is_zero() { CanBeAsked::No } else { CanBeAsked::Unsure(left) }
 }
 
 /// Shows whether the node serves, and where; says what is waited for.

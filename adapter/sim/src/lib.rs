@@ -1,4 +1,6 @@
-//! Skeleton.
+//! A pretend cluster: an API server and sidecars behind two tower services, a kubelet, and the controllers that a
+//! cluster runs by itself. It knows nothing of the operator. Time is the runtime's, ids are counted, so equal runs are
+//! equal.
 
 pub mod api;
 mod apply;

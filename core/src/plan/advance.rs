@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::condition::{self, ConditionStatus, ConditionType};
 use crate::api::status::{StoredPlan, StoredTask};
 use crate::api::{SeiNodeStatus, Stamp, TaskStatus, TaskType};
 use crate::decision::Wake;
@@ -17,7 +17,7 @@ use crate::draft::{StatusDraft, Verdict};
 use crate::effect::Effect;
 use crate::explain::WaitingOn;
 use crate::ident::TaskId;
-use crate::plan::cursor;
+use crate::plan::{cursor, is_bootstrapping};
 use crate::retry;
 use crate::task::{self, Step, Turn};
 use crate::world::{Seen, Topic, World};
@@ -35,8 +35,19 @@ pub(crate) struct Progress {
     pub(crate) wake: Option<Wake>,
     /// The plan has ended, in the draft.
     pub(crate) ended: bool,
-    /// The plan can't go on because a record of the sidecar is not ours.
-    pub(crate) not_ours: Option<String>,
+    /// The plan can't go on as it is: why it has to be replaced.
+    pub(crate) broken: Option<Broken>,
+}
+
+/// Why a plan has to be replaced.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// What stands under its ids in the sidecar is not ours.
+    NotOurs(String),
+    /// It no longer says what is wanted.
+    Outdated(String),
+    /// Its bootstrap, deployed by the task at this index, is lost.
+    Lost(usize, String),
 }
 
 impl Progress {
@@ -59,8 +70,33 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress
         }
         let since = turn_since(world, draft.status(), &task);
         draft.turn(index, since);
-        match task::step(&Turn { world, task: &task, since }, draft) {
-            Step::Done => draft.complete(index),
+        let bootstrapping = draft.status().plan.as_ref().is_some_and(is_bootstrapping);
+        match task::step(&Turn { world, task: &task, since, bootstrapping }, draft) {
+            Step::Done => {
+                draft.complete(index);
+                if task.task_type == TaskType::TeardownBootstrap {
+                    // From here on the volume is the StatefulSet's: that is stored at once.
+                    draft.insist();
+                }
+            }
+            Step::StoreThenDo(effects) => {
+                draft.insist();
+                progress.effects = effects;
+                progress.wait(WaitingOn::Applied(task.task_type), Wake::After(Duration::ZERO));
+                return progress;
+            }
+            Step::Lost(text) => {
+                let plan = draft.status().plan.as_ref();
+                let deployed = plan.and_then(|p| p.tasks.iter().position(|t| t.task_type == TaskType::DeployBootstrapJob));
+                match deployed {
+                    Some(at) => progress.broken = Some(Broken::Lost(at, text)),
+                    None => {
+                        draft.close(&Verdict::Failed { index, error: text });
+                        progress.ended = true;
+                    }
+                }
+                return progress;
+            }
             Step::Do(effects) => {
                 progress.effects = effects;
                 progress.wait(WaitingOn::Applied(task.task_type), Wake::After(Duration::ZERO));
@@ -71,6 +107,11 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress
                 return progress;
             }
             Step::Wait(why, wake) => {
+                if let Some(error) = timed_out(world, draft, &task, &why, since) {
+                    draft.close(&Verdict::Failed { index, error });
+                    progress.ended = true;
+                    return progress;
+                }
                 note_progress(world, draft, &why, since);
                 progress.wait(why, wake);
                 return progress;
@@ -86,7 +127,7 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress
                 return progress;
             }
             Step::NotOurs(text) => {
-                progress.not_ours = Some(text);
+                progress.broken = Some(Broken::NotOurs(text));
                 return progress;
             }
         }
@@ -107,6 +148,11 @@ pub(crate) fn is_complete(plan: &StoredPlan, task_type: &TaskType) -> Option<boo
     plan.tasks.iter().find(|t| t.task_type == *task_type).map(|t| t.status == TaskStatus::Complete)
 }
 
+/// How long a task has been current.
+pub(crate) fn waited(world: World<'_>, draft: &StatusDraft<'_>, task: &StoredTask) -> Duration {
+    retry::elapsed(turn_since(world, draft.status(), task), world.now)
+}
+
 /// When the turn of the current task came: as stored, else the latest moment that can be told: the last one in status,
 /// the end of the sidecar tasks before it.
 fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Timestamp {
@@ -114,16 +160,43 @@ fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Ti
     if let Some(at) = stored(&task.submitted_at) {
         return at.min(world.now);
     }
+    let is_new = |plan: &StoredPlan| world.node.status.plan.as_ref().is_none_or(|known| known.id != plan.id);
+    if status.plan.as_ref().is_some_and(is_new) {
+        return world.now;
+    }
     let mut moments = vec![stored(&status.phase_transition_time)];
     moments.extend(world.node.status.conditions.iter().map(|c| stored(&c.last_transition_time)));
     if let Some(plan) = &status.plan {
         moments.extend(world.node.status.plan.iter().flat_map(|p| &p.tasks).map(|t| stored(&t.submitted_at)));
         if let Seen::Present(records) = &world.observed.sidecar_tasks {
             let of_plan = plan.tasks.iter().filter_map(|t| records.get(&TaskId::new(&t.id)));
-            moments.extend(of_plan.map(|r| stored(&r.completed_at)));
+            // A sidecar whose clock is ahead has ended its task by now.
+            moments.extend(of_plan.map(|r| stored(&r.completed_at).map(|at| at.min(world.now))));
         }
     }
     moments.into_iter().flatten().filter(|at| *at <= world.now).max().unwrap_or(world.now)
+}
+
+/// Whether a task has been current for longer than it may: since its turn, its pod's start, or the last resume. Time in
+/// which nothing could be told does not count.
+fn timed_out(
+    world: World<'_>,
+    draft: &StatusDraft<'_>,
+    task: &StoredTask,
+    why: &WaitingOn,
+    since: Timestamp,
+) -> Option<String> {
+    let limit = task::time_limit(&task.task_type)?;
+    if matches!(why, WaitingOn::Blind(..) | WaitingOn::Sidecar(_)) {
+        return None;
+    }
+    let stamp = |s: Option<&Stamp>| s.and_then(Stamp::at);
+    let resumed = draft.find(&ConditionType::Paused).and_then(|c| stamp(c.last_transition_time.as_ref()));
+    let pod = world.observed.pods.present().into_iter().flatten();
+    let started = pod.filter_map(|p| p.status.as_ref()?.start_time.as_ref().map(|t| t.0)).max();
+    let from = [Some(since), resumed, started].into_iter().flatten().filter(|at| *at <= world.now).max()?;
+    let waited = retry::elapsed(from, world.now);
+    (waited > limit).then(|| format!("not done within {}: {}", retry::human(limit), crate::draft::cut(&why.to_string())))
 }
 
 /// Shows a long wait on the object: at 10 s, then at doubled distance. The message carries the mark, so the same mark is
@@ -131,8 +204,12 @@ fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Ti
 fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn, since: Timestamp) {
     let Some(mark) = retry::progress_mark(retry::elapsed(since, world.now)) else { return };
     let suffix = format!(" (for over {})", retry::human(mark));
-    let shown = draft.find(&ConditionType::Ready).is_some_and(|c| c.message.ends_with(&suffix));
-    if shown {
+    let stored = condition::find(&world.node.status.conditions, &ConditionType::Ready);
+    if let Some(shown) = stored.filter(|c| c.message.ends_with(&suffix)) {
+        // It stays as it is, also where another rule has said something else of it in this pass.
+        if draft.find(&ConditionType::Ready).is_some_and(|c| c.status == shown.status) {
+            draft.condition(ConditionType::Ready, shown.status.clone(), &shown.reason, &shown.message);
+        }
         return;
     }
     let serving = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::True);
@@ -141,7 +218,10 @@ fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn,
         Some(ready) => (ConditionStatus::True, ready.reason.clone()),
         None => (ConditionStatus::False, why.reason().to_owned()),
     };
+    let slow = draft.status().plan.as_ref().and_then(|p| cursor(p).and_then(|i| p.tasks.get(i)));
+    let slow = slow.is_some_and(|t| task::is_slow(&t.task_type, retry::elapsed(since, world.now)));
+    let reason = if slow && status == ConditionStatus::False { "Slow".to_owned() } else { reason };
     let message = crate::draft::cut(&why.to_string()) + &suffix;
     draft.condition(ConditionType::Ready, status, &reason, &message);
-    draft.show_progress();
+    draft.insist();
 }

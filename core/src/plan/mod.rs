@@ -8,6 +8,7 @@ pub(crate) mod choose;
 pub(crate) mod intent;
 pub mod lint;
 pub mod recipe;
+pub(crate) mod supersede;
 
 use serde_json::{Map, Value};
 
@@ -132,4 +133,25 @@ impl<'a> Stage<'a> {
 /// Index of the current task: the first that is not Complete (P28).
 pub(crate) fn cursor(plan: &StoredPlan) -> Option<usize> {
     plan.tasks.iter().position(|task| task.status != TaskStatus::Complete)
+}
+
+/// Whether a plan still has a bootstrap to run or to remove: the bootstrap pod is the one whose sidecar is meant.
+pub(crate) fn is_bootstrapping(plan: &StoredPlan) -> bool {
+    plan.tasks.iter().any(|t| t.task_type == TaskType::TeardownBootstrap && t.status != TaskStatus::Complete)
+        && plan.tasks.iter().any(|t| t.task_type == TaskType::DeployBootstrapJob)
+}
+
+/// Whether a plan patches the config before it replaces the pod, and has not done so yet.
+pub(crate) fn is_patch_first(plan: &StoredPlan) -> bool {
+    let at = |kind: &TaskType| plan.tasks.iter().position(|t| t.task_type == *kind);
+    let open = |i: usize| plan.tasks.get(i).is_some_and(|t| t.status != TaskStatus::Complete);
+    match (at(&TaskType::ConfigPatch), at(&TaskType::ReplacePod)) {
+        (Some(patch), Some(replace)) => patch < replace && open(patch),
+        _ => false,
+    }
+}
+
+/// Whether a plan does nothing but mark the sidecar ready.
+pub(crate) fn is_mark_ready(plan: &StoredPlan) -> bool {
+    plan.tasks.iter().all(|t| t.task_type == TaskType::MarkReady)
 }

@@ -20,6 +20,8 @@ pub const DEDICATED_NODE: &str = "sei.io/dedicated-node";
 pub const SNAPSHOT_PUBLISH: &str = "sei.io/snapshot-publish";
 /// Tells bootstrap objects from the others.
 pub const COMPONENT: &str = "sei.io/component";
+/// Value of [`COMPONENT`] on what belongs to a bootstrap.
+pub const BOOTSTRAP: &str = "bootstrap";
 
 /// Labels of the StatefulSet, its pod, the Service, the claim and the ConfigMap.
 pub fn of_resources(node: &SeiNode) -> BTreeMap<String, String> {
@@ -46,7 +48,7 @@ pub fn of_resources(node: &SeiNode) -> BTreeMap<String, String> {
 /// Labels of the bootstrap Job, its pod and its Service, and the selector of that Service.
 pub fn of_bootstrap(node: &SeiNode) -> BTreeMap<String, String> {
     let mut labels = selector(node);
-    labels.insert(COMPONENT.to_owned(), "bootstrap".to_owned());
+    labels.insert(COMPONENT.to_owned(), BOOTSTRAP.to_owned());
     labels
 }
 

@@ -52,7 +52,7 @@ pub(super) fn statefulset(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step 
 }
 
 /// Applies one object, unless it is right already, in the way, or not to be touched.
-fn apply<T>(turn: &Turn<'_>, seen: &Seen<T>, manifest: Manifest, topic: Topic) -> Step
+pub(super) fn apply<T>(turn: &Turn<'_>, seen: &Seen<T>, manifest: Manifest, topic: Topic) -> Step
 where
     T: Serialize + Metadata<Ty = ObjectMeta>,
 {

@@ -84,7 +84,12 @@ fn import(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
         Step::Done => (ConditionStatus::True, "PVCValidated", "the imported claim is fit".to_owned()),
         Step::Fail(error) => (ConditionStatus::False, "PVCInvalid", error.clone()),
         Step::Wait(why, _) => (ConditionStatus::False, "PVCNotReady", why.to_string()),
-        Step::Do(_) | Step::Look(_) | Step::Retry { .. } | Step::NotOurs(_) => return step,
+        Step::Do(_)
+        | Step::StoreThenDo(_)
+        | Step::Look(_)
+        | Step::Retry { .. }
+        | Step::NotOurs(_)
+        | Step::Lost(_) => return step,
     };
     draft.condition(ConditionType::ImportPvcReady, status, reason, &message);
     step

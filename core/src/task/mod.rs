@@ -3,9 +3,11 @@
 //! Answers: for the current task, from what is seen: done, do this, look at that, wait (why), try again, give up.
 //! Refuses to know: the rest of the plan. Upholds law 7: from blindness follows no failure and no success.
 
+pub(crate) mod bootstrap;
 pub(crate) mod child;
 pub(crate) mod claim;
 pub(crate) mod params;
+pub(crate) mod rollout;
 pub(crate) mod secret;
 pub(crate) mod sidecar;
 pub(crate) mod wire;
@@ -29,13 +31,32 @@ use crate::world::{Topic, World};
 struct Rule {
     /// `maxRetries` as stored (`seinode.md` 3).
     stored: i64,
-    /// Retries that this operator grants (contract: "Time limits", issue of the whole contract); at least `stored`.
+    /// Retries that this operator grants; at least `stored`.
     granted: i64,
+    /// Longest time the task may be current, time in which nothing could be told aside; then it fails.
+    limit: Option<Duration>,
+    /// From when on a wait is called slow, where there is no limit.
+    slow: Option<Duration>,
 }
 
 const fn rule(stored: i64, granted: i64) -> Rule {
-    Rule { stored, granted }
+    Rule { stored, granted, limit: None, slow: None }
 }
+
+const fn limited(limit: Duration) -> Rule {
+    Rule { stored: 0, granted: 0, limit: Some(limit), slow: None }
+}
+
+const fn slow(granted: i64, slow: Duration) -> Rule {
+    Rule { stored: 0, granted, limit: None, slow: Some(slow) }
+}
+
+/// A config task takes seconds.
+const CONFIG_LIMIT: Duration = Duration::from_mins(10);
+/// A pod is pulled, scheduled and started in this time, or a person has to look.
+const ROLLOUT_LIMIT: Duration = Duration::from_mins(30);
+/// Large snapshots and long replays take hours.
+const SLOW_DATA: Duration = Duration::from_hours(24);
 
 /// The table. A task that is not listed as retried fails its plan with the first failure.
 fn table(task_type: &TaskType) -> Rule {
@@ -45,16 +66,18 @@ fn table(task_type: &TaskType) -> Rule {
         // Wait for objects, peers or processes made by others.
         TaskType::ConfigureStateSync | TaskType::SetGenesisPeers | TaskType::UploadGenesisArtifacts => rule(0, 20),
         // Large downloads break.
-        TaskType::SnapshotRestore => rule(0, 5),
-        TaskType::ReplacePod => rule(3, 3),
-        // Same input, same failure; and a genesis transaction must never be made twice.
-        TaskType::ConfigApply
-        | TaskType::ConfigPatch
-        | TaskType::ConfigValidate
-        | TaskType::GenerateIdentity
-        | TaskType::GenerateGentx
-        | TaskType::MarkReady => rule(0, 0),
-        // These don't fail by an attempt: they wait, or end at once.
+        TaskType::SnapshotRestore => slow(5, SLOW_DATA),
+        TaskType::ReplacePod => Rule { stored: 3, granted: 3, limit: Some(ROLLOUT_LIMIT), slow: None },
+        TaskType::ObserveImage | TaskType::MarkReady => limited(ROLLOUT_LIMIT),
+        // Same input, same failure.
+        TaskType::ConfigApply | TaskType::ConfigPatch | TaskType::ConfigValidate | TaskType::GenerateIdentity => {
+            limited(CONFIG_LIMIT)
+        }
+        // A genesis transaction must never be made twice.
+        TaskType::GenerateGentx => slow(0, CONFIG_LIMIT),
+        TaskType::AwaitBootstrapComplete => slow(0, SLOW_DATA),
+        TaskType::TeardownBootstrap => slow(0, CONFIG_LIMIT),
+        // These wait, and say so, or end at once.
         TaskType::EnsureDataPvc
         | TaskType::ApplyRbacProxyConfig
         | TaskType::ApplyStatefulSet
@@ -64,9 +87,6 @@ fn table(task_type: &TaskType) -> Rule {
         | TaskType::ValidateOperatorKeyring
         | TaskType::DeployBootstrapService
         | TaskType::DeployBootstrapJob
-        | TaskType::AwaitBootstrapComplete
-        | TaskType::TeardownBootstrap
-        | TaskType::ObserveImage
         | TaskType::Other(_) => rule(0, 0),
     }
 }
@@ -81,6 +101,34 @@ pub(crate) fn retries(task: &StoredTask) -> i64 {
     task.max_retries.max(table(&task.task_type).granted)
 }
 
+/// How long a task may be current.
+pub(crate) fn time_limit(task_type: &TaskType) -> Option<Duration> {
+    table(task_type).limit
+}
+
+/// Whether a wait of this length is called slow.
+pub(crate) fn is_slow(task_type: &TaskType, waited: Duration) -> bool {
+    table(task_type).slow.is_some_and(|from| waited >= from)
+}
+
+/// Whether the sidecar carries out tasks of this type.
+pub(crate) fn is_of_sidecar(task_type: &TaskType) -> bool {
+    matches!(
+        task_type,
+        TaskType::SnapshotRestore
+            | TaskType::ConfigureGenesis
+            | TaskType::ConfigApply
+            | TaskType::ConfigPatch
+            | TaskType::ConfigureStateSync
+            | TaskType::ConfigValidate
+            | TaskType::MarkReady
+            | TaskType::GenerateIdentity
+            | TaskType::GenerateGentx
+            | TaskType::UploadGenesisArtifacts
+            | TaskType::SetGenesisPeers
+    )
+}
+
 /// The current task and what surrounds it.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn<'a> {
@@ -90,6 +138,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) task: &'a StoredTask,
     /// When its turn came.
     pub(crate) since: Timestamp,
+    /// Whether the sidecar of the bootstrap pod is the one that is meant.
+    pub(crate) bootstrapping: bool,
 }
 
 /// What is to be done about the current task.
@@ -99,6 +149,10 @@ pub(crate) enum Step {
     Done,
     /// Carry these out, then look again.
     Do(Vec<Effect>),
+    /// Store what is drafted, then carry these out: they can't be taken back.
+    StoreThenDo(Vec<Effect>),
+    /// The bootstrap is lost, not failed: a new one may follow.
+    Lost(String),
     /// Read these past the cache, then ask again.
     Look(BTreeSet<Topic>),
     /// Nothing to do now.
@@ -173,27 +227,14 @@ pub(crate) fn step(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
         TaskType::ValidateSigningKey => secret::signing_key(turn, draft),
         TaskType::ValidateNodeKey => secret::node_key(turn, draft),
         TaskType::ValidateOperatorKeyring => secret::operator_keyring(turn, draft),
-        TaskType::SnapshotRestore
-        | TaskType::ConfigureGenesis
-        | TaskType::ConfigApply
-        | TaskType::ConfigPatch
-        | TaskType::ConfigureStateSync
-        | TaskType::ConfigValidate
-        | TaskType::MarkReady
-        | TaskType::GenerateIdentity
-        | TaskType::GenerateGentx
-        | TaskType::UploadGenesisArtifacts
-        | TaskType::SetGenesisPeers => sidecar::step(turn),
-        unknown @ (TaskType::DeployBootstrapService
-        | TaskType::DeployBootstrapJob
-        | TaskType::AwaitBootstrapComplete
-        | TaskType::TeardownBootstrap
-        | TaskType::ReplacePod
-        | TaskType::ObserveImage) => Step::Wait(
-            WaitingOn::Unsupported(format!("task {unknown} can't be carried out by this version of the operator")),
-            Wake::OnChange,
-        ),
+        sidecar_task if is_of_sidecar(sidecar_task) => sidecar::step(turn),
+        TaskType::DeployBootstrapService => bootstrap::service(turn),
+        TaskType::DeployBootstrapJob => bootstrap::job(turn),
+        TaskType::AwaitBootstrapComplete => bootstrap::completion(turn),
+        TaskType::TeardownBootstrap => bootstrap::teardown(turn),
+        TaskType::ReplacePod => rollout::replace_pod(turn),
+        TaskType::ObserveImage => rollout::observe_image(turn, draft),
         // P32: an unknown type fails the plan.
-        TaskType::Other(text) => Step::Fail(format!("unknown task type {text:?}")),
+        unknown => Step::Fail(format!("unknown task type {:?}", unknown.as_str())),
     }
 }

@@ -119,7 +119,12 @@ fn conclude(draft: &mut StatusDraft<'_>, condition: ConditionType, word: &str, s
         Step::Done => (ConditionStatus::True, "Validated", "the Secret is fit".to_owned()),
         Step::Fail(error) => (ConditionStatus::False, "Invalid", error.clone()),
         Step::Wait(why, _) => (ConditionStatus::False, "NotReady", why.to_string()),
-        Step::Do(_) | Step::Look(_) | Step::Retry { .. } | Step::NotOurs(_) => return step,
+        Step::Do(_)
+        | Step::StoreThenDo(_)
+        | Step::Look(_)
+        | Step::Retry { .. }
+        | Step::NotOurs(_)
+        | Step::Lost(_) => return step,
     };
     draft.condition(condition, status, &format!("{word}{suffix}"), &message);
     step

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use super::{Step, Turn, retries, wire};
+use crate::api::TaskType;
 use crate::decision::Wake;
 use crate::draft::cut;
 use crate::effect::{Fault, Op, Submit};
@@ -20,7 +21,7 @@ use crate::explain::WaitingOn;
 use crate::ident::TaskId;
 use crate::pod;
 use crate::retry;
-use crate::world::{Blind, Seen, SidecarTask, SidecarTaskStatus, Topic};
+use crate::world::{Blind, Seen, SidecarTask, SidecarTaskStatus, Topic, World};
 
 /// A running task is polled soon and then ever more slowly.
 const FIRST_POLL: Duration = Duration::from_millis(100);
@@ -55,7 +56,10 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
         params: params.clone(),
     });
     let Some(record) = records.get(&TaskId::new(&turn.task.id)) else {
-        return send(turn, submit, poll);
+        return match stray(turn, records) {
+            Some(step) => step,
+            None => send(turn, submit, poll),
+        };
     };
     if record.task_type != turn.task.task_type.as_str() || !wire::same(params.as_ref(), record.params.as_ref()) {
         return Step::NotOurs(format!("the sidecar has task {} with another type or other params", record.id));
@@ -70,6 +74,28 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
         SidecarTaskStatus::Failed if record.run <= turn.task.retry_count => again(turn, record, submit, poll),
         SidecarTaskStatus::Failed => failed(turn, record),
     }
+}
+
+/// Before anything new is submitted: a task of a plan that is running but not in this plan is brought to an end first. A
+/// genesis transaction is waited for, and a mark-ready harms nothing.
+fn stray(turn: &Turn<'_>, records: &std::collections::BTreeMap<TaskId, SidecarTask>) -> Option<Step> {
+    let plan = turn.world.node.status.plan.as_ref()?;
+    let other = records.values().find(|r| {
+        let kind = TaskType::from(r.task_type.clone());
+        r.status == SidecarTaskStatus::Running
+            && super::is_of_sidecar(&kind)
+            && kind != TaskType::MarkReady
+            && plan.tasks.iter().all(|t| t.id != r.id)
+    })?;
+    let why = WaitingOn::Sidecar(format!("task {} of another plan still runs in the sidecar", other.task_type));
+    if other.task_type == TaskType::GenerateGentx.as_str() {
+        return Some(Step::Wait(why, Wake::After(LAST_POLL)));
+    }
+    let effect = turn.effect(Op::Withdraw(TaskId::new(&other.id)));
+    Some(match turn.world.observed.fault(&effect.id) {
+        None => Step::Do(vec![effect]),
+        Some(_) => Step::Wait(why, Wake::After(LAST_POLL)),
+    })
 }
 
 /// A failed run that is not counted yet: store the retry, or give up.
@@ -117,9 +143,18 @@ fn send(turn: &Turn<'_>, submit: Op, poll: Wake) -> Step {
 
 /// What the pods alone tell: there is nobody to ask. A pod that can't be told about is asked.
 fn unreachable_by_sight(turn: &Turn<'_>) -> Option<String> {
-    let observed = turn.world.observed;
-    let statefulset = observed.statefulset.present()?;
-    match pod::of_statefulset(&observed.pods, statefulset) {
+    nobody_to_ask(turn.world, turn.bootstrapping)
+}
+
+/// Why no sidecar can answer, if the pods tell. `bootstrap`: the one of the bootstrap Job is meant.
+pub(crate) fn nobody_to_ask(world: World<'_>, bootstrap: bool) -> Option<String> {
+    let observed = world.observed;
+    let pod = if bootstrap {
+        pod::of_job(&observed.pods, observed.job.present()?)
+    } else {
+        pod::of_statefulset(&observed.pods, observed.statefulset.present()?)
+    };
+    match pod {
         Seen::Unknown(_) => None,
         Seen::Absent => Some("the pod does not exist yet".to_owned()),
         Seen::Present(pod) if pod.metadata.deletion_timestamp.is_some() => {

@@ -51,7 +51,9 @@ fn verb(effect: &Effect) -> Option<String> {
         Op::Patch { field: Field::Paused { generation }, .. } => Some(format!("pause {generation}")),
         Op::Delete { target, .. } => Some(format!("delete {:?} {}", target.kind, target.name)),
         Op::Finalizer { finalizers, .. } => Some(format!("finalizers {finalizers:?}")),
+        Op::Patch { field: Field::Suspend(suspend), .. } => Some(format!("suspend {suspend}")),
         Op::Submit(submit) => Some(format!("submit {}", submit.task_type)),
+        Op::Withdraw(_) => Some("withdraw".to_owned()),
     }
 }
 
@@ -82,7 +84,8 @@ pub fn events(scene: &Scene) -> Vec<String> {
     let effects = scene.settle().map(|d| law::effects(d, &scene.node)).unwrap_or_default();
     let reasons = effects.into_iter().filter_map(|e| match e.op {
         Op::Announce(notice) => Some(notice.reason.to_owned()),
-        Op::Apply { .. } | Op::Patch { .. } | Op::Delete { .. } | Op::Finalizer { .. } | Op::Submit(_) => None,
+        Op::Apply { .. } | Op::Patch { .. } | Op::Delete { .. } | Op::Finalizer { .. } => None,
+        Op::Submit(_) | Op::Withdraw(_) => None,
     });
     reasons.collect()
 }

@@ -59,12 +59,12 @@ pub fn populated(node: SeiNode, stage: PodStage) -> Scene {
 /// The init plan of the node as its first pass stores it.
 pub fn first_plan(node: &SeiNode) -> StoredPlan {
     let (peers, witnesses) = (&node.status.resolved_peers, &node.status.resolved_state_syncers);
-    choose::first(Inputs { node, peers, witnesses }).plan(node)
+    choose::by_spec(Inputs { node, peers, witnesses }, None).plan(node)
 }
 
 /// The update plan of the node; no decision builds it yet.
 pub fn update_plan(node: &SeiNode) -> StoredPlan {
-    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }).plan(node)
+    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }, true).plan(node)
 }
 
 /// The mark-ready plan of the node.

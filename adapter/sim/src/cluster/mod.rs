@@ -136,9 +136,10 @@ impl Cluster {
                 self.work.insert(key.clone());
                 if let Some(volume) = object["spec"]["volumeName"].as_str() {
                     self.work.insert(Key::new(Kind::PersistentVolume, "", volume));
+                } else {
+                    let volumes = self.volumes_for(key);
+                    self.work.extend(volumes);
                 }
-                let volumes = self.volumes_for(key);
-                self.work.extend(volumes);
             }
             Kind::PersistentVolume => {
                 self.work.insert(key.clone());

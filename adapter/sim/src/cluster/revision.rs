@@ -81,7 +81,9 @@ impl Cluster {
 
     fn revisions(&self, set: &Value) -> Vec<Arc<Value>> {
         let mut revisions = self.store.list(Kind::ControllerRevision, Some(text(set, "namespace")));
-        revisions.retain(|one| controller(one).is_some_and(|owner| owner["uid"] == text(set, "uid")));
+        let prefix = format!("{}-", text(set, "name"));
+        let is_own = |one: &Value| controller(one).is_some_and(|owner| owner["uid"] == text(set, "uid"));
+        revisions.retain(|one| text(one, "name").starts_with(&prefix) && is_own(one));
         revisions
     }
 }

@@ -62,11 +62,18 @@ impl Cluster {
 
     /// Pods by ordinal. Pods that fit and that nobody controls are adopted.
     fn pods_of(&self, set: &Value) -> Result<Vec<(u64, Arc<Value>)>, StoreError> {
+        let (namespace, name) = (text(set, "namespace"), text(set, "name"));
+        let count = |value: &Value| value.as_u64().unwrap_or(0);
+        let expected = count(&set["spec"]["replicas"]).max(count(&set["status"]["replicas"]));
         let mut found = Vec::new();
-        for pod in self.store.list(Kind::Pod, Some(text(set, "namespace"))) {
-            let ordinal =
-                text(&pod, "name").strip_prefix(text(set, "name")).and_then(|rest| rest.strip_prefix('-'));
-            let Some(ordinal) = ordinal.and_then(|rest| rest.parse().ok()) else { continue };
+        // Ordinals have no gaps beyond what is expected: pods are made in order.
+        for ordinal in 0.. {
+            let Ok(pod) = self.store.get(Kind::Pod, namespace, &format!("{name}-{ordinal}")) else {
+                if ordinal >= expected {
+                    break;
+                }
+                continue;
+            };
             match controller(&pod) {
                 Some(owner) if owner["uid"] == text(set, "uid") => found.push((ordinal, pod)),
                 None if is_selected(set, &pod) && !is_terminating(&pod) => {
@@ -75,7 +82,6 @@ impl Cluster {
                 _ => {}
             }
         }
-        found.sort_by_key(|(ordinal, _)| *ordinal);
         Ok(found)
     }
 

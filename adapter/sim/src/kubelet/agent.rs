@@ -14,7 +14,7 @@ use super::shared::Shared;
 use crate::sidecar::Line;
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use futures::{FutureExt, Stream};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -154,7 +154,7 @@ impl Agent {
             }
             Seen::Claim(event) => {
                 for name in self.claims.absorb(*event) {
-                    self.mark_waiting(&name.namespace);
+                    self.mark_waiting(&name);
                     self.claimed.remove(&name);
                     if self.claims.find(&name).is_some_and(|claim| is_unbound(claim)) {
                         self.claimed.insert(name, later(self.now(), self.timing.provision));
@@ -163,11 +163,11 @@ impl Agent {
             }
             Seen::Volume(event) => {
                 let touched = self.volumes.absorb(*event);
-                let claim =
-                    |name: &Name| self.volumes.find(name)?.spec.as_ref()?.claim_ref.clone()?.namespace;
-                let namespaces: BTreeSet<_> = touched.iter().filter_map(claim).collect();
-                for namespace in namespaces {
-                    self.mark_waiting(&namespace);
+                let claim = |name: &Name| self.volumes.find(name)?.spec.as_ref()?.claim_ref.clone();
+                let named = |claim: ObjectReference| Some(Name::new(&claim.namespace?, &claim.name?));
+                let claims: Vec<_> = touched.iter().filter_map(claim).filter_map(named).collect();
+                for claim in claims {
+                    self.mark_waiting(&claim);
                 }
                 self.changed_volumes.extend(touched);
             }
@@ -214,13 +214,11 @@ impl Agent {
         self.dirty.insert(uid);
     }
 
-    /// Pods of a namespace that wait for something other than time.
-    pub(super) fn mark_waiting(&mut self, namespace: &str) {
-        let waiting =
-            self.lives.values_mut().filter(|life| life.volume.is_none() && life.name.namespace == namespace);
-        for life in waiting {
-            self.dirty.insert(life.uid.clone());
-        }
+    /// Pods that wait to mount a claim.
+    pub(super) fn mark_waiting(&mut self, claim: &Name) {
+        let waiting = self.lives.values().filter(|life| life.volume.is_none() && life.claims.contains(claim));
+        let waiting: Vec<_> = waiting.map(|life| life.uid.clone()).collect();
+        self.dirty.extend(waiting);
     }
 
     fn mark_lines(&mut self, lines: &BTreeSet<Line>) {

@@ -9,6 +9,7 @@ use super::cache::Name;
 use super::container::{Container, Run};
 use super::options::{JobEnding, Timing};
 use super::shared::Shared;
+use super::tend::claims;
 use crate::sidecar::{Bucket, Director, Seid, Sidecar, Surroundings, Volume};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -46,6 +47,8 @@ pub(super) struct Life {
     pub(super) ip: String,
     /// The Service and node that its hostname belongs to.
     pub(super) line: String,
+    /// Claims that it mounts.
+    pub(super) claims: Vec<Name>,
     pub(super) job: Option<String>,
     pub(super) containers: Vec<Container>,
     /// The data volume, from when everything is mounted.
@@ -79,6 +82,7 @@ impl Life {
             host: String::new(),
             ip,
             line: pod.spec.as_ref().and_then(|spec| spec.subdomain.clone()).unwrap_or_default(),
+            claims: claims(pod).into_iter().map(|(claim, _)| claim).collect(),
             job: label("batch.kubernetes.io/job-name").or_else(|| owner.map(|owner| owner.name.clone())),
             containers: pod.spec.as_ref().map(Container::of).unwrap_or_default(),
             volume: None,

@@ -227,7 +227,7 @@ impl Agent {
         });
         if life.over.is_some() {
             for claim in self.mounts.release(&life.uid) {
-                self.mark_waiting(&claim.namespace);
+                self.mark_waiting(&claim);
             }
         }
     }
@@ -266,7 +266,7 @@ impl Agent {
 }
 
 /// The claims of a pod in the order of its volumes, and whether they are mounted read-only.
-fn claims(pod: &Pod) -> Vec<(Name, bool)> {
+pub(super) fn claims(pod: &Pod) -> Vec<(Name, bool)> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let sources = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());

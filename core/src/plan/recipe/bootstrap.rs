@@ -12,6 +12,19 @@ pub(crate) fn recipe(inputs: Inputs<'_>) -> Recipe {
     tasks.extend(inputs.progression());
     tasks.extend([TaskType::AwaitBootstrapComplete, TaskType::TeardownBootstrap]);
     tasks.extend(production());
+    plan(inputs, tasks)
+}
+
+/// What follows a bootstrap that has completed: it is never run again.
+pub(crate) fn after(inputs: Inputs<'_>) -> Recipe {
+    let mut tasks = vec![TaskType::EnsureDataPvc, TaskType::ApplyRbacProxyConfig];
+    tasks.extend(inputs.key_checks());
+    tasks.push(TaskType::TeardownBootstrap);
+    tasks.extend(production());
+    plan(inputs, tasks)
+}
+
+fn plan(inputs: Inputs<'_>, tasks: Vec<TaskType>) -> Recipe {
     Recipe {
         kind: PlanKind::Bootstrap,
         tasks: inputs.tasks(tasks),

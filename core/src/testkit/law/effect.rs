@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::super::scene::Scene;
 use crate::api::status::{PlanPhase, StoredPlan};
 use crate::api::{TaskStatus, TaskType, mode};
-use crate::effect::{Base, Effect, Field, Kind, Manifest, Op};
+use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op};
 use crate::ident::{ResourceVersion, TaskId, Uid};
 use crate::owner::{self, Owner};
 use crate::pod;
@@ -35,7 +35,7 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             Op::Announce(_) => true,
             Op::Finalizer { version: seen, .. } => *seen == version,
             Op::Patch { .. } | Op::Delete { .. } => true,
-            Op::Apply { .. } | Op::Submit(_) => false,
+            Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
         };
         return (!fine).then(|| "law 1: an effect of no task".to_owned());
     };
@@ -47,16 +47,19 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
 fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<String> {
     let paused = scene.node.spec.paused == Some(true) && !scene.node.is_deleting() && scene.node.has_finalizer();
     match &effect.op {
-        Op::Announce(_) => None,
-        Op::Finalizer { .. } => None,
-        Op::Patch { field: Field::Paused { .. }, uid, version, .. } => {
-            (!paused || !is_ours(scene, uid, Some(version))).then(|| "stops what is not its to stop".to_owned())
+        Op::Announce(_) | Op::Finalizer { .. } => None,
+        Op::Patch { target, field: Field::Paused { .. }, uid, version } => {
+            (!paused || !is_ours(scene, target.kind, uid, Some(version))).then(|| "stops what is not its to stop".to_owned())
         }
         _ if paused => Some("acts on a paused node".to_owned()),
-        Op::Patch { field: Field::Replicas(_), uid, version, .. } => {
-            if is_ours(scene, uid, Some(version)) { start(scene, plan) } else { Some("scales what is not its own".to_owned()) }
+        Op::Patch { target, field: Field::Replicas(_) | Field::Suspend(_), uid, version } => {
+            if is_ours(scene, target.kind, uid, Some(version)) {
+                start(scene, plan, target.kind)
+            } else {
+                Some("scales what is not its own".to_owned())
+            }
         }
-        Op::Delete { target, uid, version } => delete(scene, target.kind, uid, version.as_ref()),
+        Op::Delete { target, uid, version } => delete(scene, effect, target, uid, version.as_ref()),
         Op::Apply { manifest, base } => apply(scene, manifest, base),
         Op::Submit(submit) => {
             let seen = scene.observed.has_looked(&Topic::SidecarTasks);
@@ -64,21 +67,44 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             let free = records.is_some_and(|r| r.get(&submit.id).is_none_or(|r| r.status == SidecarTaskStatus::Failed));
             (!seen || !free).then(|| "law 2: submits without having looked, or what is not failed".to_owned())
         }
+        Op::Withdraw(id) => {
+            let open = plan.into_iter().flat_map(|p| &p.tasks).any(|t| TaskId::new(&t.id) == *id);
+            (!open).then(|| "withdraws a task of no plan".to_owned())
+        }
     }
 }
 
-fn is_ours(scene: &Scene, uid: &Uid, version: Option<&ResourceVersion>) -> bool {
-    scene.observed.statefulset.present().is_some_and(|sts| matches(scene, &sts.metadata, uid, version))
+/// Whether an object of this kind was seen to be ours, at this version (any, if the effect names none).
+fn is_ours(scene: &Scene, kind: Kind, uid: &Uid, version: Option<&ResourceVersion>) -> bool {
+    let observed = &scene.observed;
+    let seen = match kind {
+        Kind::StatefulSet => meta(&observed.statefulset),
+        Kind::Service => meta(&observed.service),
+        Kind::PersistentVolumeClaim => meta(&observed.data_pvc),
+        Kind::ConfigMap => meta(&observed.config_map),
+        Kind::Job => meta(&observed.job),
+        Kind::Pod => return is_our_pod(scene, uid),
+    };
+    seen.present().is_some_and(|meta| {
+        owner::of(meta, &scene.node) == Owner::Ours
+            && owner::uid(meta) == *uid
+            && version.is_none_or(|v| *v == owner::version(meta))
+    })
 }
 
-fn matches(scene: &Scene, meta: &ObjectMeta, uid: &Uid, version: Option<&ResourceVersion>) -> bool {
-    owner::of(meta, &scene.node) == Owner::Ours && owner::uid(meta) == *uid && version == Some(&owner::version(meta))
+/// A pod is ours through the StatefulSet or the Job that is.
+fn is_our_pod(scene: &Scene, uid: &Uid) -> bool {
+    let Some(pods) = scene.observed.pods.present() else { return false };
+    let Some(pod) = pods.iter().find(|p| owner::uid(&p.metadata) == *uid) else { return false };
+    let parents = [(Kind::StatefulSet, "StatefulSet"), (Kind::Job, "Job")];
+    let parent = owner::controller(&pod.metadata);
+    parent.is_some_and(|c| parents.iter().any(|(kind, name)| c.kind == *name && is_ours(scene, *kind, &Uid::new(&c.uid), None)))
 }
 
 /// Invariant 1: a start is decided on a fresh look, on known pods, none of which mounts the claim.
-fn start(scene: &Scene, plan: Option<&StoredPlan>) -> Option<String> {
-    let looked = [Topic::Node, Topic::StatefulSet, Topic::Pods].iter().all(|t| scene.observed.has_looked(t));
-    if !looked {
+fn start(scene: &Scene, plan: Option<&StoredPlan>, kind: Kind) -> Option<String> {
+    let parent = if kind == Kind::Job { Topic::Job } else { Topic::StatefulSet };
+    if ![Topic::Node, parent, Topic::Pods].iter().all(|t| scene.observed.has_looked(t)) {
         return Some("starts without having looked".to_owned());
     }
     let claim = mode::data_claim_name(scene.node.name(), &scene.node.spec);
@@ -92,19 +118,25 @@ fn start(scene: &Scene, plan: Option<&StoredPlan>) -> Option<String> {
     }
     let tasks = plan.filter(|p| p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
     let mut open = tasks.filter(|t| t.status != TaskStatus::Complete);
-    open.any(|t| t.task_type == TaskType::TeardownBootstrap).then(|| "starts before the bootstrap is torn down".to_owned())
+    let early = kind == Kind::StatefulSet && open.any(|t| t.task_type == TaskType::TeardownBootstrap);
+    early.then(|| "starts before the bootstrap is torn down".to_owned())
 }
 
-/// W7: only a claim of ours, seen past the cache, by uid and version, on a node that is deleted and did not import it.
-fn delete(scene: &Scene, kind: Kind, uid: &Uid, version: Option<&ResourceVersion>) -> Option<String> {
-    let claim = scene.observed.data_pvc.present().filter(|c| matches(scene, &c.metadata, uid, version));
+/// W7 and invariant 4: only what is ours, by uid. A claim only of a node that is deleted and did not import it, seen past
+/// the cache and by version; anything else only by a task of the plan.
+fn delete(scene: &Scene, effect: &Effect, target: &ObjectRef, uid: &Uid, version: Option<&ResourceVersion>) -> Option<String> {
+    let ours = is_ours(scene, target.kind, uid, version);
     let orphaned = scene.node.metadata.finalizers.iter().flatten().any(|f| f == "orphan");
-    let fine = kind == Kind::PersistentVolumeClaim
-        && claim.is_some()
-        && scene.node.is_deleting()
-        && !orphaned
-        && scene.observed.has_looked(&Topic::DataPvc)
-        && mode::imported_claim_name(&scene.node.spec).is_none();
+    let fine = match target.kind {
+        Kind::PersistentVolumeClaim => {
+            ours && version.is_some()
+                && scene.node.is_deleting()
+                && !orphaned
+                && scene.observed.has_looked(&Topic::DataPvc)
+                && mode::imported_claim_name(&scene.node.spec).is_none()
+        }
+        Kind::ConfigMap | Kind::Job | Kind::Pod | Kind::Service | Kind::StatefulSet => ours && effect.task.is_some(),
+    };
     (!fine).then(|| "W7: deletes what it may not".to_owned())
 }
 
@@ -127,7 +159,7 @@ fn apply(scene: &Scene, manifest: &Manifest, base: &Base) -> Option<String> {
     let fine = match (base, &seen) {
         (Base::Absent, Seen::Absent) => replicas.is_none_or(|r| r == 0),
         (Base::At { uid, version }, Seen::Present(meta)) => {
-            matches(scene, meta, uid, Some(version)) && meta.deletion_timestamp.is_none()
+            is_ours(scene, manifest.target().kind, uid, Some(version)) && meta.deletion_timestamp.is_none()
         }
         (Base::Absent | Base::At { .. }, Seen::Absent | Seen::Present(_) | Seen::Unknown(_)) => false,
     };

@@ -74,7 +74,7 @@ impl Toy {
                 self.sidecar.submit(submit, self.now);
                 Ok(())
             }
-            Op::Submit(_) => Err(Fault::Transient("no route to host".to_owned())),
+            Op::Submit(_) | Op::Withdraw(_) => Err(Fault::Transient("no route to host".to_owned())),
         }
     }
 
@@ -108,6 +108,7 @@ impl Toy {
         meta.resource_version = Some(next.to_string());
         let replicas = match field {
             Field::Replicas(n) => *n,
+            Field::Suspend(_) => return Err(Fault::Terminal("the toy has no jobs".to_owned())),
             Field::Paused { generation } => {
                 let mark = (PAUSED_GENERATION.to_owned(), generation.to_string());
                 meta.annotations.get_or_insert_default().extend([mark]);

@@ -1,0 +1,232 @@
+//! Tasks of a bootstrap: its Service, its Job, its end, its removal.
+//!
+//! Never two pods on one volume (W1): the Job is made suspended and let go by `scale` once nothing else mounts the claim;
+//! it counts as removed only when Job and pod are seen gone; that it has completed is stored before it is removed (W6).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use super::child::{apply, in_the_way};
+use super::{Step, Turn};
+use crate::api::mode;
+use crate::api::{TaskStatus, TaskType};
+use crate::decision::Wake;
+use crate::effect::{Effect, Kind, Manifest, ObjectRef, Op};
+use crate::explain::WaitingOn;
+use crate::ident::{EffectId, TaskId, Uid};
+use crate::owner::{self, Owner};
+use crate::pod;
+use crate::render;
+use crate::world::{Seen, Topic, World};
+
+/// How often a bootstrap is looked at, if nothing changes.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a bootstrap that was lost (evicted, removed) is started anew before the plan fails.
+pub(crate) const MOST_RESTARTS: i64 = 3;
+
+/// `deploy-bootstrap-service`.
+pub(super) fn service(turn: &Turn<'_>) -> Step {
+    let manifest = Manifest::Service(render::bootstrap_service(turn.world.node));
+    apply(turn, &turn.world.observed.service, manifest, Topic::Service)
+}
+
+/// `deploy-bootstrap-job`: made suspended; a Job of ours is never changed.
+pub(super) fn job(turn: &Turn<'_>) -> Step {
+    let name = render::names::bootstrap_job(turn.world.node.name());
+    match &turn.world.observed.job {
+        Seen::Unknown(blind) => turn.look(Topic::Job, blind),
+        Seen::Present(job) => match owner::of(&job.metadata, turn.world.node) {
+            Owner::Ours if job.metadata.deletion_timestamp.is_some() => {
+                in_the_way(WaitingOn::Terminating(Kind::Job, name), turn, Topic::Job)
+            }
+            Owner::Ours => Step::Done,
+            Owner::Previous => in_the_way(WaitingOn::PreviousOwner(Kind::Job, name), turn, Topic::Job),
+            Owner::Foreign => in_the_way(WaitingOn::ForeignObject(Kind::Job, name), turn, Topic::Job),
+        },
+        Seen::Absent if !turn.world.observed.has_looked(&Topic::Job) => Step::Look([Topic::Job].into()),
+        Seen::Absent => {
+            // Its end may have been stored by nobody: a Job that a later task of the plan has used is not made again.
+            if has_started(turn) {
+                return Step::Done;
+            }
+            match render::bootstrap_job(turn.world.node, &turn.world.settings.platform, true) {
+                Ok(job) => {
+                    let base = crate::effect::Base::Absent;
+                    turn.perform(Op::Apply { manifest: Box::new(Manifest::Job(job)), base }, &Topic::Job)
+                }
+                Err(error) => Step::Wait(WaitingOn::RenderFailed(error.to_string()), Wake::OnChange),
+            }
+        }
+    }
+}
+
+/// Whether the stored plan shows that the Job was there already.
+fn has_started(turn: &Turn<'_>) -> bool {
+    let Some(plan) = &turn.world.node.status.plan else { return false };
+    let at = plan.tasks.iter().position(|t| t.id == turn.task.id);
+    at.is_some_and(|at| plan.tasks.iter().skip(at + 1).any(|t| t.status == TaskStatus::Complete || t.submitted_at.is_some()))
+}
+
+/// `await-bootstrap-complete`.
+pub(super) fn completion(turn: &Turn<'_>) -> Step {
+    let observed = turn.world.observed;
+    let job = match &observed.job {
+        Seen::Unknown(blind) => return turn.look(Topic::Job, blind),
+        Seen::Absent if !observed.has_looked(&Topic::Job) => return Step::Look([Topic::Job].into()),
+        Seen::Absent => return Step::Lost("the bootstrap Job is gone, and its completion was never seen".to_owned()),
+        Seen::Present(job) => job,
+    };
+    if owner::of(&job.metadata, turn.world.node) != Owner::Ours {
+        let name = render::names::bootstrap_job(turn.world.node.name());
+        return in_the_way(WaitingOn::ForeignObject(Kind::Job, name), turn, Topic::Job);
+    }
+    if holds(job, "Complete") {
+        return Step::Done;
+    }
+    if !holds(job, "Failed") {
+        return Step::Wait(WaitingOn::Bootstrap("the bootstrap Job runs".to_owned()), Wake::After(AGAIN));
+    }
+    // Why it failed is told by its pod: one that ended by itself has failed, anything else was lost.
+    let wanted = BTreeSet::from([Topic::Job, Topic::Pods]);
+    if !wanted.is_subset(&observed.looked) {
+        return Step::Look(wanted);
+    }
+    let uid = owner::uid(&job.metadata);
+    match &observed.pods {
+        Seen::Unknown(blind) => turn.look(Topic::Pods, blind),
+        Seen::Absent => Step::Lost("the pod of the bootstrap Job is gone".to_owned()),
+        Seen::Present(pods) => match pods.iter().find(|p| is_of(p, &uid)).and_then(own_end) {
+            Some(code) => Step::Fail(format!("the bootstrap ended with exit code {code}: {}", message(job))),
+            None => Step::Lost("the pod of the bootstrap Job was evicted or removed".to_owned()),
+        },
+    }
+}
+
+fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a k8s_openapi::api::batch::v1::JobCondition> {
+    let conditions = job.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().find(|c| c.type_ == kind && c.status == "True")
+}
+
+fn holds(job: &Job, kind: &str) -> bool {
+    condition(job, kind).is_some()
+}
+
+fn message(job: &Job) -> String {
+    condition(job, "Failed").and_then(|c| c.message.clone()).unwrap_or_else(|| "no reason is given".to_owned())
+}
+
+/// The exit code of a pod whose node container ended by itself; none if the pod was evicted.
+fn own_end(pod: &Pod) -> Option<i32> {
+    let status = pod.status.as_ref()?;
+    let disrupted = status.reason.as_deref() == Some("Evicted")
+        || status.conditions.iter().flatten().any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    if disrupted || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    pod::container(pod, pod::SEID)?.state.as_ref()?.terminated.as_ref().map(|t| t.exit_code)
+}
+
+fn is_of(pod: &Pod, job: &Uid) -> bool {
+    owner::controller(&pod.metadata).is_some_and(|c| c.kind == "Job" && c.uid == job.as_str())
+}
+
+/// `teardown-bootstrap`: absence is the goal, and a pod not seen gone is never assumed gone.
+pub(super) fn teardown(turn: &Turn<'_>) -> Step {
+    match removal(turn.world, &turn.task.id) {
+        Removal::Look(topics) => Step::Look(topics),
+        Removal::Wait(why) => Step::Wait(why, Wake::After(AGAIN)),
+        Removal::Gone => Step::Done,
+        Removal::Do(effect) => {
+            let before = turn.world.node.status.plan.iter().flat_map(|p| &p.tasks);
+            let stored = before
+                .into_iter()
+                .filter(|t| t.task_type == TaskType::AwaitBootstrapComplete)
+                .all(|t| t.status == TaskStatus::Complete);
+            if stored { Step::Do(vec![effect]) } else { Step::StoreThenDo(vec![effect]) }
+        }
+    }
+}
+
+fn is_of_statefulset(world: World<'_>, pod: &Pod) -> bool {
+    let uid = world.observed.statefulset.present().map(|s| owner::uid(&s.metadata));
+    let controller = owner::controller(&pod.metadata);
+    controller.is_some_and(|c| c.kind == "StatefulSet" && uid.is_some_and(|uid| uid.as_str() == c.uid))
+}
+
+/// Whether a Service of ours selects the bootstrap pod only.
+fn is_bootstrap(service: &Service) -> bool {
+    let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref());
+    selector.is_some_and(|s| s.get(render::labels::COMPONENT).is_some_and(|c| c == render::labels::BOOTSTRAP))
+}
+
+/// What is left to do until nothing of a bootstrap exists.
+pub(crate) enum Removal {
+    /// Nothing of it exists.
+    Gone,
+    /// Look first.
+    Look(BTreeSet<Topic>),
+    /// Delete this.
+    Do(Effect),
+    /// Not gone yet.
+    Wait(WaitingOn),
+}
+
+/// Removes Job, pod and Service of a bootstrap. `of` is what the effects belong to.
+pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
+    let observed = world.observed;
+    let wanted = BTreeSet::from([Topic::Job, Topic::Service, Topic::Pods]);
+    if !wanted.is_subset(&observed.looked) {
+        return Removal::Look(wanted);
+    }
+    let wait = |text: String| Removal::Wait(WaitingOn::Bootstrap(text));
+    let delete = |kind: Kind, name: &str, uid: Uid| {
+        let target = ObjectRef { kind, namespace: world.node.namespace().to_owned(), name: name.to_owned() };
+        let id = EffectId::new(format!("{of}/delete/{uid}"));
+        match world.observed.fault(&id) {
+            Some(fault) => wait(format!("{kind:?} {name} could not be deleted: {}", fault.text())),
+            None => {
+                let task = world.node.status.plan.iter().flat_map(|p| &p.tasks).any(|t| t.id == of);
+                let task = task.then(|| TaskId::new(of));
+                Removal::Do(Effect { id, task, op: Op::Delete { target, uid, version: None } })
+            }
+        }
+    };
+    let job_name = render::names::bootstrap_job(world.node.name());
+    match &observed.job {
+        Seen::Unknown(blind) => return Removal::Wait(WaitingOn::Blind(Topic::Job, blind.clone())),
+        Seen::Present(job) if owner::of(&job.metadata, world.node) == Owner::Ours => {
+            if job.metadata.deletion_timestamp.is_none() {
+                return delete(Kind::Job, &job_name, owner::uid(&job.metadata));
+            }
+            return wait("the bootstrap Job is being deleted".to_owned());
+        }
+        Seen::Present(_) | Seen::Absent => {}
+    }
+    match &observed.service {
+        Seen::Unknown(blind) => return Removal::Wait(WaitingOn::Blind(Topic::Service, blind.clone())),
+        Seen::Present(service)
+            if owner::of(&service.metadata, world.node) == Owner::Ours
+                && is_bootstrap(service) =>
+        {
+            if service.metadata.deletion_timestamp.is_none() {
+                return delete(Kind::Service, world.node.name(), owner::uid(&service.metadata));
+            }
+            return wait("the bootstrap Service is being deleted".to_owned());
+        }
+        Seen::Present(_) | Seen::Absent => {}
+    }
+    let claim = mode::data_claim_name(world.node.name(), &world.node.spec);
+    match &observed.pods {
+        Seen::Unknown(blind) => Removal::Wait(WaitingOn::Blind(Topic::Pods, blind.clone())),
+        Seen::Absent => Removal::Gone,
+        // A pod of the StatefulSet is none of the bootstrap's; `scale` sees to it that the two never meet.
+        Seen::Present(pods) => match pods.iter().find(|p| pod::has_volume(p, &claim) && !is_of_statefulset(world, p)) {
+            Some(other) => wait(format!("pod {} still mounts claim {claim}", pod::name(other))),
+            None => Removal::Gone,
+        },
+    }
+}

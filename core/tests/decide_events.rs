@@ -1,0 +1,98 @@
+//! Events: which writes they follow (17), and that nothing else brings them.
+#![cfg(feature = "testkit")]
+
+use seinode_core::api::{ConditionType, NodePhase, TaskType};
+use seinode_core::effect::Op;
+use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
+use seinode_core::world::{Blind, Health, Registry, Seen};
+
+/// The world of a Running node whose pod has come to this stage.
+fn at_stage(stage: object::PodStage) -> Scene {
+    let mut scene = story::running(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, stage)]);
+    scene.observed.health = Seen::Present(Health::NotReady);
+    scene
+}
+
+fn after_write(mut scene: Scene) -> Scene {
+    if let Some(seinode_core::Decision::Commit(commit)) = scene.settle() {
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    scene
+}
+
+#[test]
+fn a_first_plan_tells_its_phase() {
+    assert_eq!(digest::events(&story::fresh(node::full())), ["PhaseTransition"]);
+}
+
+#[test]
+fn a_failed_plan_tells_phase_failure_and_reason() {
+    let mut scene = story::at_task(node::full(), &TaskType::EnsureDataPvc);
+    let claim = scene.observed.data_pvc.present().expect("a claim").clone();
+    scene.observed.data_pvc = Seen::Present(object::owned_by(claim, None));
+    assert_eq!(digest::events(&scene), ["PhaseTransition", "NodeFailed", "PlanFailed"]);
+    assert_eq!(digest::events(&after_write(scene)), Vec::<String>::new(), "V8: once");
+}
+
+#[test]
+fn readiness_of_the_sidecar_is_told_when_lost_and_when_back() {
+    let lost = at_stage(object::PodStage::Sidecar);
+    assert_eq!(digest::events(&lost), ["SidecarReadinessLost"]);
+    let mut back = after_write(lost);
+    let sts = back.observed.statefulset.present().expect("a StatefulSet").clone();
+    back.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Ready)]);
+    let plan = back.node.status.plan.clone().expect("a mark-ready plan");
+    let record = story::record(
+        &plan.tasks[0].id,
+        &TaskType::MarkReady,
+        None,
+        seinode_core::world::SidecarTaskStatus::Completed,
+        scene::noon(),
+    );
+    back.observed.sidecar_tasks = Seen::Present([(seinode_core::ident::TaskId::new(&record.id), record)].into());
+    assert_eq!(digest::events(&back), ["SidecarReadinessRestored"]);
+}
+
+#[test]
+fn v11_readiness_is_restored_also_by_way_of_unknown() {
+    let mut dark = at_stage(object::PodStage::Sidecar);
+    dark.observed.health = Seen::Unknown(Blind::Unreachable("refused".into()));
+    let mut dark = after_write(dark);
+    let shown = digest::condition(&dark, &ConditionType::SidecarReady).expect("a condition");
+    assert_eq!((shown.status.as_str(), shown.reason.as_str()), ("Unknown", "Unreachable"));
+    let sts = dark.observed.statefulset.present().expect("a StatefulSet").clone();
+    dark.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Ready)]);
+    assert_eq!(digest::events(&dark), ["SidecarReadinessRestored"]);
+}
+
+#[test]
+fn a_closed_gate_is_told_once() {
+    let mut scene = story::fresh(node::full_s3());
+    if let Some(snapshot) = scene.node.spec.full_node.as_mut().and_then(|n| n.snapshot.as_mut()) {
+        snapshot.rpc_servers = None;
+    }
+    scene.observed.registry = Registry::Entries(Vec::new());
+    assert_eq!(digest::events(&scene), ["StateSyncBlocked"]);
+    let mut scene = after_write(scene);
+    assert_eq!(digest::events(&scene), Vec::<String>::new());
+    scene.observed.registry = Registry::Unreadable("no such file".into());
+    assert_eq!(digest::events(&scene), ["StateSyncBlocked"], "another reason is told again");
+}
+
+#[test]
+fn l01_events_come_only_behind_a_write_and_name_the_version() {
+    let mut scene = story::fresh(node::full());
+    let Some(decision @ seinode_core::Decision::Commit(_)) = scene.settle() else { panic!("a commit") };
+    let events: Vec<_> = law::effects(decision, &scene.node).into_iter().filter(|e| matches!(e.op, Op::Announce(_))).collect();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].id.as_str(), "event/100/PhaseTransition");
+    assert_eq!(scene.node.status.phase, None::<NodePhase>);
+}
+
+#[test]
+fn a_steady_node_tells_nothing() {
+    assert_eq!(digest::events(&story::running(node::archive())), Vec::<String>::new());
+}

@@ -1,0 +1,147 @@
+//! The state-sync gate (13), row by row, and the checks of a spec before a first plan.
+#![cfg(feature = "testkit")]
+
+use seinode_core::api::{ConditionType, NodePhase, SeiNode};
+use seinode_core::testkit::{Scene, digest, law, node, story};
+use seinode_core::world::Registry;
+use serde_json::json;
+
+fn entries(list: &[&str]) -> Registry {
+    Registry::Entries(list.iter().map(ToString::to_string).collect())
+}
+
+/// A full node that state-syncs with these witnesses in its spec.
+fn syncing(servers: &[&str]) -> SeiNode {
+    node::with_spec(&json!({"fullNode": {"snapshot": {"stateSync": {}, "rpcServers": servers}}}))
+}
+
+fn shown(scene: &Scene) -> (String, String, Vec<String>) {
+    let condition = digest::condition(scene, &ConditionType::StateSyncReady).expect("the condition is there from the first pass");
+    let mut after = scene.clone();
+    let syncers = match after.settle() {
+        Some(seinode_core::Decision::Commit(commit)) => commit.write().status.resolved_state_syncers.clone(),
+        _ => scene.node.status.resolved_state_syncers.clone(),
+    };
+    (condition.status.to_string(), condition.reason, syncers)
+}
+
+#[test]
+fn each_row_of_the_gate() {
+    let two = ["a:1", "b:1"];
+    let rows: Vec<(&str, SeiNode, Registry, (&str, &str), Vec<&str>, bool)> = vec![
+        ("no snapshot source", node::full(), Registry::NotAsked, ("False", "NotApplicable"), vec![], false),
+        ("no snapshot source, archive", node::archive(), Registry::NotAsked, ("False", "NotApplicable"), vec![], false),
+        ("no snapshot source, seed", node::seed(), entries(&[]), ("False", "NotApplicable"), vec![], false),
+        ("two in spec", syncing(&["b:1", "a:1"]), Registry::NotAsked, ("True", "Ready"), vec!["a:1", "b:1"], false),
+        ("two in spec, registry not read", syncing(&two), Registry::Unreadable("x".into()), ("True", "Ready"), vec!["a:1", "b:1"], false),
+        ("items of spec are taken whole", syncing(&["a:1,b:1", "c:1"]), Registry::NotAsked, ("True", "Ready"), vec!["a:1,b:1", "c:1"], false),
+        ("the same twice is one", syncing(&["a:1", "a:1"]), entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
+        ("one in spec, two in the registry", syncing(&["z:1"]), entries(&two), ("True", "Ready"), vec!["a:1", "b:1"], false),
+        ("registry unreadable", syncing(&[]), Registry::Unreadable("no such file".into()), ("Unknown", "SyncerSourceError"), vec![], true),
+        ("registry not read", syncing(&[]), Registry::NotAsked, ("Unknown", "SyncerSourceError"), vec![], true),
+        ("registry empty", syncing(&[]), entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
+        ("registry has one", syncing(&[]), entries(&["a:1"]), ("False", "NoSyncersConfigured"), vec![], true),
+        ("s3 needs witnesses too", node::with_spec(&json!({"fullNode": {"snapshot": {"s3": {"targetHeight": 5}}}})),
+            entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
+    ];
+    assert_eq!(rows.len(), 13);
+    for (word, node, registry, (status, reason), syncers, blocked) in rows {
+        let mut scene = story::fresh(node);
+        scene.observed.registry = registry;
+        let wanted = (status.to_owned(), reason.to_owned(), syncers.iter().map(ToString::to_string).collect());
+        assert_eq!(shown(&scene), wanted, "{word}");
+        let line = digest::of(&scene);
+        let expected = if blocked { "commit none none" } else { "commit Active Initializing" };
+        assert!(line.starts_with(expected), "{word}: {line}");
+        assert_eq!(law::restless(&scene), Vec::<String>::new(), "{word}");
+    }
+}
+
+#[test]
+fn a_closed_gate_is_looked_at_every_thirty_seconds_and_says_what_is_missing() {
+    let mut scene = story::fresh(syncing(&[]));
+    scene.observed.registry = entries(&["a:1"]);
+    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    let line = digest::of(&scene);
+    assert!(line.starts_with("rest 30000ms: 1 of at least 2 witnesses for chain atlantic-2"), "{line}");
+}
+
+#[test]
+fn v13_a_running_node_needs_no_witnesses() {
+    let mut scene = story::running(syncing(&["a:1", "b:1"]));
+    scene.node.spec = syncing(&[]).spec;
+    scene.observed.registry = Registry::Unreadable("no such file".into());
+    assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
+}
+
+#[test]
+fn an_active_plan_keeps_its_frozen_witnesses() {
+    let mut scene = story::mid_plan(syncing(&["a:1", "b:1"]), 4);
+    let before = scene.node.status.plan.clone();
+    scene.node.spec = syncing(&[]).spec;
+    scene.observed.registry = Registry::Unreadable("no such file".into());
+    assert_eq!(digest::of(&scene), "act, submit configure-genesis");
+    assert_eq!(scene.node.status.plan, before);
+}
+
+#[test]
+fn needs_registry_says_when_the_file_has_to_be_read() {
+    for (node, needed) in [
+        (node::full(), false),
+        (node::seed(), false),
+        (syncing(&[]), true),
+        (syncing(&["a:1"]), true),
+        (syncing(&["a:1", "a:1"]), true),
+        (syncing(&["a:1", "b:1"]), false),
+    ] {
+        assert_eq!(seinode_core::needs_registry(&node), needed, "{:?}", node.spec);
+    }
+}
+
+#[test]
+fn v3_an_invalid_spec_is_held_and_shown() {
+    let mut scene = story::fresh(node::with_spec(&json!({"validator": {"nodeKey": {"secret": {"secretName": "x"}}}})));
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
+    assert_eq!(ready.reason, "InvalidSpec");
+    assert_eq!(digest::of(&scene), "commit none none");
+    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    assert!(digest::of(&scene).starts_with("rest on change: validator:"), "{}", digest::of(&scene));
+}
+
+#[test]
+fn s21_an_invalid_spec_of_a_running_node_keeps_it_alive() {
+    let mut scene = story::running(node::replayer());
+    scene.node.spec.peers = None;
+    assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
+}
+
+#[test]
+fn a_failed_node_rests_and_shows_why() {
+    let mut scene = story::failed(node::full());
+    assert_eq!(digest::of(&scene), "commit Failed Failed");
+    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    assert_eq!(digest::of(&scene), "rest on change: task ensure-data-pvc failed: foreign claim");
+}
+
+#[test]
+fn l16_what_a_newer_version_has_stored_is_held_and_reported() {
+    let mut scene = story::mid_plan(node::full(), 2);
+    if let Some(plan) = &mut scene.node.status.plan {
+        plan.phase = seinode_core::api::PlanPhase::Other("Suspended".into());
+    }
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
+    assert_eq!(ready.reason, "PlanUnreadable");
+
+    // An unknown phase is not "no phase": an init plan on a live volume would be the worst guess.
+    let mut scene = story::running(node::full_s3());
+    scene.node.status.phase = Some(NodePhase::Other("Hibernating".into()));
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
+    assert!(ready.message.contains("Hibernating"), "{ready:?}");
+    assert!(!digest::of(&scene).contains("Active"), "{}", digest::of(&scene));
+}

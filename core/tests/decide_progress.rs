@@ -1,0 +1,160 @@
+//! Writes of a long wait: at 10 s and then at doubled distance, never twice the same mark, none for a quick plan.
+#![cfg(feature = "testkit")]
+
+use std::time::Duration;
+
+use seinode_core::Decision;
+use seinode_core::api::{ConditionType, TaskType};
+use seinode_core::testkit::toy::Toy;
+use seinode_core::testkit::{Scene, digest, node, object, story};
+use seinode_core::world::{Blind, Health, Seen};
+
+/// Seconds, of the given ones, at which the waiting scene is worth a write, with the message of the write.
+fn marks(scene: &Scene, seconds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
+    let mut scene = scene.clone();
+    let start = scene.now;
+    let mut out = Vec::new();
+    for second in seconds {
+        scene.now = start.checked_add(Duration::from_secs(second)).expect("a time");
+        scene.observed.looked.clear();
+        while let Some(Decision::Commit(commit)) = scene.settle() {
+            let write = commit.write().clone();
+            let ready = write.status.conditions.iter().find(|c| c.condition_type == ConditionType::Ready);
+            out.push((second, ready.map(|c| c.message.clone()).unwrap_or_default()));
+            scene.store(&write);
+            assert!(out.len() < 100, "no end of writes: {out:#?}");
+        }
+    }
+    out
+}
+
+fn waiting() -> Scene {
+    let mut scene = story::at_task(node::full(), &TaskType::ConfigureGenesis);
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    scene
+}
+
+#[test]
+fn l05_marks_stand_at_doubled_distance() {
+    let written = marks(&waiting(), 0..2500);
+    let at: Vec<u64> = written.iter().map(|(s, _)| *s).collect();
+    assert_eq!(at, [10, 30, 70, 150, 310, 630, 1230, 1830, 2430]);
+    assert_eq!(written[0].1, "connection refused (for over 10s)");
+    assert_eq!(written[8].1, "connection refused (for over 40m30s)");
+}
+
+#[test]
+fn a_look_that_comes_late_writes_the_last_mark_only() {
+    let written = marks(&waiting(), [0, 100, 101, 3600].into_iter());
+    assert_eq!(written.iter().map(|(s, _)| *s).collect::<Vec<_>>(), [100, 3600]);
+}
+
+#[test]
+fn v10_a_reason_that_changes_its_text_is_no_reason_to_write() {
+    let mut scene = waiting();
+    let start = scene.now;
+    let mut writes = Vec::new();
+    for second in 0..600 {
+        scene.now = start.checked_add(Duration::from_secs(second)).expect("a time");
+        scene.observed.looked.clear();
+        let text = format!("connection from port {second} refused");
+        scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable(text));
+        if let Some(Decision::Commit(commit)) = scene.settle() {
+            let write = commit.write().clone();
+            writes.push(second);
+            scene.store(&write);
+        }
+    }
+    assert_eq!(writes, [10, 30, 70, 150, 310]);
+}
+
+/// A Running node whose sidecar was restarted and does not answer about its tasks.
+fn lost() -> Scene {
+    let mut scene = story::running(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Present(Health::NotReady);
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a mark-ready plan") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    scene
+}
+
+#[test]
+fn v10_a_running_node_writes_each_mark_once_too() {
+    let mut scene = lost();
+    let start = scene.now;
+    let mut writes = Vec::new();
+    for second in 0..600 {
+        scene.now = start.checked_add(Duration::from_secs(second)).expect("a time");
+        scene.observed.looked.clear();
+        let text = format!("connection from port {second} refused");
+        scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable(text));
+        if let Some(Decision::Commit(commit)) = scene.settle() {
+            let write = commit.write().clone();
+            writes.push(second);
+            scene.store(&write);
+        }
+    }
+    assert_eq!(writes, [10, 30, 70, 150, 310]);
+}
+
+#[test]
+fn a_quick_plan_makes_no_progress_write() {
+    let mut toy = Toy::of(node::full());
+    toy.live(200).expect("a full node comes up");
+    // The new plan, and its end; what becomes of the pod after that is two more at most.
+    assert!(toy.writes <= 4, "{} writes", toy.writes);
+}
+
+#[test]
+fn l09_a_mark_ready_that_fails_at_once_does_not_spin() {
+    let mut toy = Toy::of(node::full());
+    toy.live(200).expect("a full node comes up");
+    toy.sidecar.failures = [(TaskType::MarkReady, i64::MAX)].into();
+    toy.sidecar.restart();
+    toy.tick();
+    let (before, start) = (toy.writes, toy.now);
+    toy.live(2000);
+    let minutes = toy.now.duration_since(start).as_secs() / 60;
+    let writes = toy.writes - before;
+    assert!(i64::try_from(writes).expect("few") <= 6 * (minutes + 1), "{writes} writes in {minutes} minutes");
+}
+
+#[test]
+fn l10_every_wait_says_what_it_waits_for() {
+    let line = digest::of(&waiting());
+    assert_eq!(line, "rest 100ms: connection refused");
+}
+
+#[test]
+fn l15_a_sidecar_whose_clock_is_ahead_makes_no_task_look_old() {
+    // The restore took three hours by the stored stamps, and has ended a minute from now by the sidecar's clock.
+    let mut scene = story::at_task(node::full_s3(), &TaskType::ConfigureGenesis);
+    scene.now = scene.now.checked_add(Duration::from_hours(3)).expect("a time");
+    let soon = scene.now.checked_add(Duration::from_mins(1)).expect("a time");
+    let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("records") };
+    for record in records.values_mut() {
+        record.completed_at = Some(seinode_core::api::Stamp::of(soon));
+    }
+    let line = digest::of(&scene);
+    assert_eq!(line, "act, submit configure-genesis");
+    scene.observed.sidecar_tasks = Seen::Present(
+        records_with_running(&scene, &TaskType::ConfigureGenesis),
+    );
+    assert_eq!(digest::of(&scene), "rest 100ms: the sidecar is carrying out configure-genesis", "no mark of three hours");
+}
+
+/// The records of the scene, and one that runs.
+fn records_with_running(
+    scene: &Scene,
+    task_type: &TaskType,
+) -> std::collections::BTreeMap<seinode_core::ident::TaskId, seinode_core::world::SidecarTask> {
+    let mut records = scene.observed.sidecar_tasks.present().expect("records").clone();
+    let plan = scene.node.status.plan.as_ref().expect("a plan");
+    let id = &plan.tasks.iter().find(|t| t.task_type == *task_type).expect("the task").id;
+    let status = seinode_core::world::SidecarTaskStatus::Running;
+    records.insert(seinode_core::ident::TaskId::new(id), story::record(id, task_type, None, status, scene.now));
+    records
+}
