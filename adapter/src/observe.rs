@@ -245,7 +245,8 @@ async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> Seen<Health
 fn fingerprint(observed: &Observed) -> String {
     let uid = observed.statefulset.present().and_then(|s: &StatefulSet| s.metadata.uid.clone()).unwrap_or_default();
     let pods = observed.pods.present().into_iter().flatten();
-    let of_node = pods.filter(|p| p.owner_references().iter().any(|o| o.uid == uid));
+    let job = observed.job.present().and_then(|j| j.metadata.uid.clone()).unwrap_or_default();
+    let of_node = pods.filter(|p| p.owner_references().iter().any(|o| o.uid == uid || o.uid == job));
     let mut parts: Vec<String> = of_node
         .flat_map(|p| {
             let pod = p.metadata.uid.clone().unwrap_or_default();

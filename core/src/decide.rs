@@ -59,6 +59,11 @@ pub fn decide(world: &World<'_>) -> Decision {
     match &node.status.phase {
         Some(NodePhase::Running) => running(world, draft),
         Some(NodePhase::Failed) => failed(world, draft),
+        // Not "no phase": an init plan on a volume that a newer version works on would be the worst guess (law 16).
+        Some(NodePhase::Other(text)) if !text.is_empty() => {
+            let why = WaitingOn::PlanUnreadable(format!("status.phase is {text:?}, which this version does not know"));
+            hold(draft, why, Wake::OnChange)
+        }
         Some(NodePhase::Pending | NodePhase::Initializing | NodePhase::Terminating | NodePhase::Other(_)) | None => {
             starting(world, draft)
         }

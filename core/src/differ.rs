@@ -32,7 +32,9 @@ pub(crate) fn first_difference(rendered: &Value, live: &Value) -> Option<String>
 }
 
 fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> Option<String> {
-    if is_empty(rendered) && is_empty(live) {
+    // What is rendered as nothing is not ours to compare: others may have filled it, annotations above all.
+    let unsaid = matches!(rendered, Value::Null | Value::Object(_) | Value::Array(_)) && is_empty(rendered);
+    if unsaid || (is_empty(rendered) && is_empty(live)) {
         return None;
     }
     match (rendered, live) {
@@ -119,6 +121,14 @@ mod tests {
         let (a, mut b) = (sts(&ours), sts(&live));
         b["spec"]["replicas"] = json!(0);
         b["spec"]["podManagementPolicy"] = json!("OrderedReady");
+        assert_eq!(first_difference(&a, &b), None);
+    }
+
+    #[test]
+    fn what_others_have_added_where_nothing_is_rendered_is_no_difference() {
+        let a = sts(&json!({"image": "x:1", "env": []}));
+        let mut b = sts(&json!({"image": "x:1", "env": [{"name": "A", "value": "b"}]}));
+        b["metadata"]["annotations"] = json!({"sei.io/paused-generation": "2"});
         assert_eq!(first_difference(&a, &b), None);
     }
 

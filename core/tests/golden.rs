@@ -61,7 +61,6 @@ const SKIPPED: &[(&str, &str)] = &[
     ("seed-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
     ("validator-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
     ("full-running-plan-complete", "a completed plan stays visible until the next one replaces it (P12)"),
-    ("full-ec2-peers", "the tags of EC2 sources are not asked; compared without (see the case below)"),
     ("workflow-statesync-plain", "workflows are not carried out"),
     ("workflow-target-rejected", "workflows are not carried out"),
 ];

@@ -158,3 +158,26 @@ fn w7_a_deleted_node_takes_its_claim_along_and_nothing_else() {
         assert!(toy.broken.is_empty(), "{word}: {:#?}", toy.broken);
     }
 }
+
+#[test]
+fn a_pause_in_the_middle_of_a_first_plan_changes_nothing_in_the_end() {
+    let mut calm = Toy::of(node::full_s3());
+    comes_up(&mut calm).expect("a full node comes up");
+    for passes in 1..12 {
+        let mut toy = Toy::of(node::full_s3());
+        for _ in 0..passes {
+            toy.pass();
+            toy.tick();
+            toy.wait(Duration::from_millis(500));
+        }
+        toy.node.spec.paused = Some(true);
+        toy.node.metadata.generation = Some(2);
+        toy.live(PASSES).expect("a pause comes to rest");
+        assert_eq!(toy.pod, None, "paused after {passes} passes");
+        toy.node.spec.paused = None;
+        toy.node.metadata.generation = Some(3);
+        toy.sidecar.restart();
+        comes_up(&mut toy).unwrap_or_else(|e| panic!("paused after {passes} passes: {e}"));
+        assert_eq!(toy.ending().phase, calm.ending().phase, "paused after {passes} passes");
+    }
+}

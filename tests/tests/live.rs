@@ -11,6 +11,8 @@
 
 #[path = "live/admission.rs"]
 mod admission;
+#[path = "live/bootstrap.rs"]
+mod bootstrap;
 #[path = "live/crash.rs"]
 mod crash;
 #[path = "live/deletion.rs"]
@@ -25,6 +27,8 @@ mod pause;
 mod sample;
 #[path = "live/stale.rs"]
 mod stale;
+#[path = "live/update.rs"]
+mod update;
 
 use std::path::Path;
 
@@ -60,6 +64,15 @@ async fn live() -> Result<(), LiveError> {
         stale::an_apply_on_what_has_changed_is_refused,
         pause::a_paused_node_has_no_pod_and_comes_back,
         modes::every_mode_without_bootstrap_reaches_running,
+        update::w02_roll_forward_and_back_to_the_first_image,
+        update::w03_a_typo_in_the_image_is_repaired,
+        update::w04_a_change_of_mind_while_the_pod_is_replaced,
+        update::s09_a_node_without_a_sidecar_is_updated,
+        update::w05_failed_runs_are_counted_once,
+        update::w10_a_hung_sidecar_delays_nobody_else,
+        bootstrap::w01_the_bootstrap_and_the_node_never_share_the_volume,
+        bootstrap::w06_killed_while_the_bootstrap_is_torn_down,
+        bootstrap::s13_an_evicted_bootstrap_is_started_anew,
         admission::every_case_of_the_contract_holds,
     ];
     assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());

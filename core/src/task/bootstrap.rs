@@ -20,7 +20,7 @@ use crate::ident::{EffectId, TaskId, Uid};
 use crate::owner::{self, Owner};
 use crate::pod;
 use crate::render;
-use crate::world::{Seen, Topic, World};
+use crate::world::{Health, Seen, Topic, World};
 
 /// How often a bootstrap is looked at, if nothing changes.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ pub(super) fn completion(turn: &Turn<'_>) -> Step {
         return Step::Done;
     }
     if !holds(job, "Failed") {
-        return Step::Wait(WaitingOn::Bootstrap("the bootstrap Job runs".to_owned()), Wake::After(AGAIN));
+        return keep_ready(turn, job);
     }
     // Why it failed is told by its pod: one that ended by itself has failed, anything else was lost.
     let wanted = BTreeSet::from([Topic::Job, Topic::Pods]);
@@ -103,6 +103,41 @@ pub(super) fn completion(turn: &Turn<'_>) -> Step {
             Some(code) => Step::Fail(format!("the bootstrap ended with exit code {code}: {}", message(job))),
             None => Step::Lost("the pod of the bootstrap Job was evicted or removed".to_owned()),
         },
+    }
+}
+
+/// What the Job alone tells about a sidecar task of the bootstrap pod: once the Job has completed, all of them have; once
+/// it is lost or has failed, none will. `None` while it runs.
+pub(super) fn told_by_job(turn: &Turn<'_>) -> Option<Step> {
+    match &turn.world.observed.job {
+        Seen::Present(job) if !holds(job, "Complete") && !holds(job, "Failed") => None,
+        Seen::Present(_) | Seen::Absent => Some(completion(turn)),
+        Seen::Unknown(_) => None,
+    }
+}
+
+/// A Job that runs. Its sidecar may have been restarted before seid came up, and readiness is in its memory only: then it
+/// is marked ready again, under an id of its own for each process, which harms nothing.
+fn keep_ready(turn: &Turn<'_>, job: &Job) -> Step {
+    let wait = Step::Wait(WaitingOn::Bootstrap("the bootstrap Job runs".to_owned()), Wake::After(AGAIN));
+    let Seen::Present(pod) = pod::of_job(&turn.world.observed.pods, job) else { return wait };
+    if !pod::is_running(pod, pod::SIDECAR) {
+        return wait;
+    }
+    if !turn.world.observed.has_looked(&Topic::Health) {
+        return Step::Look([Topic::Health].into());
+    }
+    if turn.world.observed.health != Seen::Present(Health::NotReady) {
+        return wait;
+    }
+    let restarts = pod::container(pod, pod::SIDECAR).map_or(0, |c| c.restart_count);
+    let name = format!("{}/{}/{restarts}", turn.task.id, owner::uid(&pod.metadata));
+    let id = TaskId::new(crate::ident::task_id(&name, &TaskType::MarkReady, 0));
+    let submit = crate::effect::Submit { id, task_type: TaskType::MarkReady.to_string(), params: None };
+    let effect = turn.effect(Op::Submit(submit));
+    match turn.world.observed.fault(&effect.id) {
+        None => Step::Do(vec![effect]),
+        Some(_) => wait,
     }
 }
 

@@ -38,6 +38,11 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
         Err(error) => return Step::Fail(error),
     };
     let poll = Wake::After(retry::poll(turn.waited(), FIRST_POLL, LAST_POLL));
+    if turn.bootstrapping
+        && let Some(step) = super::bootstrap::told_by_job(turn)
+    {
+        return step;
+    }
     if let Some(why) = unreachable_by_sight(turn) {
         return Step::Wait(WaitingOn::Pod(why), Wake::After(LAST_POLL));
     }

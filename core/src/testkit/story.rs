@@ -129,6 +129,7 @@ pub fn running(node: SeiNode) -> Scene {
     plan.phase = PlanPhase::Complete;
     plan.tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
     node.status.plan = Some(plan);
+    node.status.current_image = Some(node.spec.image.clone());
     node.status.phase = Some(NodePhase::Running);
     node.status.phase_transition_time = Some(Stamp::of(noon()));
     let mut scene = populated(node, PodStage::Ready);

@@ -63,11 +63,11 @@ fn settled(scene: &Scene) -> Settled {
     };
     let effects = super::effects(decision, &scene.node);
     let grave = effects.iter().filter(|e| match &e.op {
-        Op::Delete { .. } | Op::Patch { field: Field::Replicas(_) | Field::Suspend(_), .. } => true,
+        Op::Delete { .. } => true,
+        Op::Patch { field, .. } => matches!(field, Field::Replicas(1..) | Field::Suspend(false)),
         // Only the last step of a deletion removes one.
         Op::Finalizer { .. } => scene.node.is_deleting(),
-        Op::Announce(_) | Op::Apply { .. } | Op::Patch { field: Field::Paused { .. }, .. } => false,
-        Op::Submit(_) | Op::Withdraw(_) => false,
+        Op::Announce(_) | Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
     });
     Settled { verdict, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
 }

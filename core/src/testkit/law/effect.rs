@@ -39,8 +39,10 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
         };
         return (!fine).then(|| "law 1: an effect of no task".to_owned());
     };
-    let named = plan.filter(|p| p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
-    let open = named.filter(|t| t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
+    // What a plan has left behind may be cleared away after its end too.
+    let clears = matches!(effect.op, Op::Withdraw(_) | Op::Delete { .. });
+    let named = plan.filter(|p| clears || p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
+    let open = named.filter(|t| clears || t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
     (!open).then(|| "law 1: no open task of the stored plan asks for this".to_owned())
 }
 
@@ -52,8 +54,11 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             (!paused || !is_ours(scene, target.kind, uid, Some(version))).then(|| "stops what is not its to stop".to_owned())
         }
         _ if paused => Some("acts on a paused node".to_owned()),
-        Op::Patch { target, field: Field::Replicas(_) | Field::Suspend(_), uid, version } => {
-            if is_ours(scene, target.kind, uid, Some(version)) {
+        Op::Patch { target, field, uid, version } => {
+            let stops = matches!(field, Field::Replicas(0) | Field::Suspend(true) | Field::Paused { .. });
+            if stops && is_ours(scene, target.kind, uid, Some(version)) {
+                None
+            } else if is_ours(scene, target.kind, uid, Some(version)) {
                 start(scene, plan, target.kind)
             } else {
                 Some("scales what is not its own".to_owned())
@@ -68,8 +73,11 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             (!seen || !free).then(|| "law 2: submits without having looked, or what is not failed".to_owned())
         }
         Op::Withdraw(id) => {
-            let open = plan.into_iter().flat_map(|p| &p.tasks).any(|t| TaskId::new(&t.id) == *id);
-            (!open).then(|| "withdraws a task of no plan".to_owned())
+            let records = scene.observed.sidecar_tasks.present();
+            let record = records.and_then(|r| r.get(id)).filter(|_| scene.observed.has_looked(&Topic::SidecarTasks));
+            let runs = record.is_some_and(|r| r.status == SidecarTaskStatus::Running);
+            let cuts = record.is_some_and(|r| r.task_type == TaskType::GenerateGentx.as_str());
+            (!runs || cuts).then(|| "withdraws what does not run, or a genesis transaction".to_owned())
         }
     }
 }
@@ -135,9 +143,16 @@ fn delete(scene: &Scene, effect: &Effect, target: &ObjectRef, uid: &Uid, version
                 && scene.observed.has_looked(&Topic::DataPvc)
                 && mode::imported_claim_name(&scene.node.spec).is_none()
         }
-        Kind::ConfigMap | Kind::Job | Kind::Pod | Kind::Service | Kind::StatefulSet => ours && effect.task.is_some(),
+        Kind::Job | Kind::Service => ours && (effect.task.is_some() || bootstraps(scene)),
+        Kind::ConfigMap | Kind::Pod | Kind::StatefulSet => ours && effect.task.is_some(),
     };
     (!fine).then(|| "W7: deletes what it may not".to_owned())
+}
+
+/// Whether the stored plan has a bootstrap that can be cleared away.
+fn bootstraps(scene: &Scene) -> bool {
+    let tasks = scene.node.status.plan.iter().flat_map(|p| &p.tasks);
+    tasks.into_iter().any(|t| matches!(t.task_type, TaskType::DeployBootstrapJob | TaskType::TeardownBootstrap))
 }
 
 /// Invariant 4 and the note on `Base`: created only where nothing is, inert; changed only if ours.

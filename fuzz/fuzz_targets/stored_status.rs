@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| seinode_core::testkit::fuzz::stored_status(bytes));
