@@ -46,7 +46,7 @@ pub struct PlanArgs {
 pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let read = given::node(&args.node)
         .and_then(|node| Ok((node, given::platform(&args.platform)?, Brought::read(&args.world)?)));
-    let (GivenNode { node, mut notes }, GivenPlatform { settings, file }, (brought, left_out)) = match read {
+    let (GivenNode { node, zeroed }, GivenPlatform { settings, file }, (brought, left_out)) = match read {
         Ok(read) => read,
         Err(error) => return Ok(refuse(&error)),
     };
@@ -54,9 +54,11 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         Ok(platform) => platform,
         Err(error) => return Ok(refuse(&error)),
     };
-    notes.extend(left_out);
-    for note in notes {
+    for note in left_out {
         say("note", &note);
+    }
+    if !zeroed.is_empty() {
+        say("note", &format!("ids are derived from zeros: the manifest has no {}", zeroed.join(" and no ")));
     }
     let now = args.now.unwrap_or_else(Timestamp::now);
     let mut around = match Surroundings::around(&node, &platform, &file, &brought, now) {

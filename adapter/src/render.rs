@@ -55,8 +55,8 @@ pub struct Rendered {
     pub files: BTreeMap<&'static str, Value>,
     /// Why the input is refused, if it is.
     pub rejection: Option<Rejection>,
-    /// Sentences for the user.
-    pub notes: Vec<String>,
+    /// Whether the manifest has no uid, so that owner references carry zeros.
+    pub lacks_uid: bool,
 }
 
 /// Why an input is refused.
@@ -112,8 +112,8 @@ pub fn render(args: &RenderArgs) -> anyhow::Result<ExitCode> {
         Err(error @ RenderingError::Pass(_)) => return Err(error.into()),
     };
     write(&rendered, &args.out)?;
-    for note in &rendered.notes {
-        say("note", note);
+    if rendered.lacks_uid {
+        say("note", "owner references carry zeros: the manifest has no metadata.uid");
     }
     Ok(match &rendered.rejection {
         None => ExitCode::SUCCESS,
@@ -180,10 +180,10 @@ pub fn rendered(
     workflow: Option<&Path>,
     now: Timestamp,
 ) -> Result<Rendered, RenderingError> {
-    let GivenNode { node, notes } = given::node(node)?;
+    let GivenNode { node, zeroed } = given::node(node)?;
     let GivenPlatform { settings, file } = given::platform(platform)?;
     let workflow = workflow.map(read_workflow).transpose()?;
-    let mut out = Rendered { notes, ..Rendered::default() };
+    let mut out = Rendered { lacks_uid: zeroed.contains(&given::UID), ..Rendered::default() };
     let platform = match settings {
         Ok(platform) => platform,
         Err(error) => {

@@ -339,7 +339,11 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
     match supersede::quiesce(world, plan, waited) {
         Rest::AtRest => {}
         Rest::Look(topics) => return Decision::Look(topics),
-        Rest::Do(effect) => return settle(draft, vec![effect], decision::Rest::new(NOW, Vec::new())),
+        Rest::Do(effect) => {
+            // How far the plan came is stored before what shows it is removed.
+            draft.insist();
+            return settle(draft, vec![effect], decision::Rest::new(NOW, Vec::new()));
+        }
         Rest::Wait(why, wake) => return settle(draft, Vec::new(), decision::Rest::new(wake, vec![why])),
     }
     let resolved = match resolve(world, &draft) {

@@ -100,6 +100,9 @@ impl<'a> StatusDraft<'a> {
     /// Replaces a plan that can't go on as it is; the phase stays.
     pub(crate) fn supersede(&mut self, plan: Option<StoredPlan>) {
         self.next.plan = plan;
+        if self.next.plan.is_some() {
+            failure::handled(self);
+        }
     }
 
     /// The node is being deleted.

@@ -103,7 +103,11 @@ fn w1_no_start_while_a_task_before_it_is_open() {
     let mut bootstrap = story::mid_plan(node::bootstrap(), 3);
     let sts = object::statefulset(&bootstrap.node, &bootstrap.settings.platform, 0);
     bootstrap.observed.statefulset = Seen::Present(sts);
-    assert!(effects(&bootstrap).is_empty(), "the StatefulSet waits for the end of the bootstrap");
+    let starts = effects(&bootstrap).iter().any(|e| matches!(e.op, Op::Patch { field: Field::Replicas(1), .. }));
+    assert!(!starts, "the StatefulSet waits for the end of the bootstrap");
+    let sts = object::statefulset(&bootstrap.node, &bootstrap.settings.platform, 1);
+    bootstrap.observed.statefulset = Seen::Present(sts);
+    assert!(digest::of(&bootstrap).contains("replicas 0"), "one that runs is stopped: {}", digest::of(&bootstrap));
 }
 
 #[test]

@@ -151,8 +151,10 @@ fn results_show_as_conditions_and_no_content_leaks() {
 
 #[test]
 fn an_empty_name_in_the_params_is_final() {
-    let mut scene = story::at_task(node::validator(), &TaskType::ValidateSigningKey);
-    let plan = scene.node.status.plan.as_mut().expect("a plan");
-    plan.tasks[1].params = json!({"secretName": "", "namespace": "lab"});
-    assert_eq!(digest::of(&scene), "commit Failed Failed");
+    let mut scene = story::running(node::full());
+    let mut plan = story::mark_ready_plan(&scene.node);
+    plan.tasks[0].task_type = TaskType::ValidateSigningKey;
+    plan.tasks[0].params = json!({"secretName": "", "namespace": "lab"});
+    scene.node.status.plan = Some(plan);
+    assert_eq!(digest::of(&scene), "commit Failed Running");
 }

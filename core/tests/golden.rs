@@ -55,11 +55,6 @@ fn a_whole_first_decision_shows_write_and_effects() {
 
 /// Recorded cases whose plan is not compared, each with its reason.
 const SKIPPED: &[(&str, &str)] = &[
-    ("archive-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
-    ("full-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
-    ("full-running-sidecar-drift", "update plans depend on a pod, which the recorded cases do not have"),
-    ("seed-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
-    ("validator-running-image-drift", "update plans depend on a pod, which the recorded cases do not have"),
     ("full-running-plan-complete", "a completed plan stays visible until the next one replaces it (P12)"),
     ("workflow-statesync-plain", "workflows are not carried out"),
     ("workflow-target-rejected", "workflows are not carried out"),
@@ -86,8 +81,9 @@ fn recorded(folder: &Path) -> Option<Scene> {
             _ => PodStage::Pending,
         };
         let around = story::populated(scene.node.clone(), stage).observed;
-        scene.observed.statefulset = around.statefulset;
-        scene.observed.pods = around.pods;
+        let sts = object::statefulset(&scene.node, &scene.settings.platform, 1);
+        scene.observed.pods = Seen::Present(vec![object::pod(&sts, stage)]);
+        scene.observed.statefulset = Seen::Present(sts);
         scene.observed.health = around.health;
         scene.observed.sidecar_tasks = around.sidecar_tasks;
     }

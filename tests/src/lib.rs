@@ -1,5 +1,6 @@
 //! The laws, the scenarios, and the real control plane that they run against.
 
+pub mod laws;
 pub mod live;
 pub mod validation_cases;
 pub mod stage;

@@ -13,6 +13,11 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::{self, ManifestError};
 
+/// Field that every id of a plan, and every owner reference, is made from.
+pub const UID: &str = "metadata.uid";
+/// Field that every id of a plan is made from.
+pub const VERSION: &str = "metadata.resourceVersion";
+
 /// Uid of a node whose manifest names none.
 const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
 /// Version of a node whose manifest names none.
@@ -34,13 +39,13 @@ pub enum InputError {
     },
 }
 
-/// A node to look at, and what is worth telling about how it was read.
+/// A node to look at, complete with what every stored node has.
 #[derive(Clone, Debug)]
 pub struct GivenNode {
-    /// The node, complete with what every stored node has.
+    /// The node.
     pub node: SeiNode,
-    /// Sentences for the user.
-    pub notes: Vec<String>,
+    /// What the manifest lacks of the fields that ids are derived from; zeros stand in for it.
+    pub zeroed: Vec<&'static str>,
 }
 
 /// Reads the one SeiNode of a file, status included.
@@ -88,21 +93,21 @@ fn admitted(document: &Value) -> Result<Value, String> {
 
 /// Fills in what an API server gives every object, and the finalizer that is there before anything else happens.
 fn completed(mut node: SeiNode) -> GivenNode {
-    let mut notes = Vec::new();
+    let mut zeroed = Vec::new();
     if node.uid().is_empty() {
         node.metadata.uid = Some(NO_UID.to_owned());
-        notes.push(format!("metadata.uid is missing: ids are derived from {NO_UID}"));
+        zeroed.push(UID);
     }
     if node.resource_version().is_empty() {
         node.metadata.resource_version = Some(NO_VERSION.to_owned());
-        notes.push(format!("metadata.resourceVersion is missing: ids are derived from version {NO_VERSION}"));
+        zeroed.push(VERSION);
     }
     // A new object has generation 1.
     node.metadata.generation.get_or_insert(1);
     if !node.has_finalizer() && !node.is_deleting() {
         node.metadata.finalizers.get_or_insert_default().push(api::FINALIZER.to_owned());
     }
-    GivenNode { node, notes }
+    GivenNode { node, zeroed }
 }
 
 /// The platform's settings as read: usable, or refused by what the operator would say at its start.

@@ -112,7 +112,7 @@ pub(super) fn told_by_job(turn: &Turn<'_>) -> Option<Step> {
     match &turn.world.observed.job {
         Seen::Present(job) if !holds(job, "Complete") && !holds(job, "Failed") => None,
         Seen::Present(_) | Seen::Absent => Some(completion(turn)),
-        Seen::Unknown(_) => None,
+        Seen::Unknown(blind) => Some(turn.look(Topic::Job, blind)),
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) async fn s13_an_evicted_bootstrap_is_started_anew(stage: &Stage) -> R
     stage.namespace(space).await?;
     let director = stage.kubelet.director(space, "one");
     director.direct(|script| *script = Script::default().lasting("snapshot-restore", Duration::from_secs(3)));
-    let _operator = stage.operator(space)?;
+    let operator = stage.operator(space)?;
     stage.create(space, &bootstrapping("one")).await.unwrap();
     wait_until("the restore to run", SOON, async || if director.runs("snapshot-restore") > 0 { Ok(()) } else { Err("not yet") })
         .await?;
@@ -94,7 +94,7 @@ pub(crate) async fn s13_an_evicted_bootstrap_is_started_anew(stage: &Stage) -> R
     stage.kubelet.fail_pod(space, pods.items[0].metadata.name.as_ref().unwrap());
     let node = stage.until(space, "one", "the node to be Running", sample::is_running).await?;
     let plan = node.status.plan.unwrap();
-    assert_ne!(plan.id, first);
+    assert_ne!(plan.id, first, "{}", operator.log());
     let deploy = plan.tasks.iter().find(|t| t.task_type == TaskType::DeployBootstrapJob).unwrap();
     assert_eq!(deploy.retry_count, 1);
     Ok(())

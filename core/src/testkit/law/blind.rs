@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::super::scene::Scene;
-use crate::api::status::PlanPhase;
+use crate::api::{PlanPhase, TaskStatus, TaskType};
 use crate::decision::Decision;
 use crate::effect::{Field, Op};
+use crate::task::{is_of_sidecar, wire};
 use crate::world::{Blind, Registry, Seen};
 
 /// Which parts of a world are dark: StatefulSet, Service, ConfigMap, claim, volume, pods, Secrets, sidecar, peers.
@@ -72,10 +73,27 @@ fn settled(scene: &Scene) -> Settled {
     Settled { verdict, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
 }
 
+/// Whether the stored plan ends by what is stored: in the light it may be replaced before that.
+fn settles_itself(scene: &Scene) -> bool {
+    let Some(plan) = &scene.node.status.plan else { return false };
+    plan.tasks.iter().find(|t| t.status != TaskStatus::Complete).is_none_or(|task| {
+        let unreadable = is_of_sidecar(&task.task_type) && wire::params(&task.task_type, &task.params).is_err();
+        let nameless = task.params.get("secretName").and_then(serde_json::Value::as_str).is_none_or(str::is_empty);
+        let is_check = matches!(
+            task.task_type,
+            TaskType::ValidateSigningKey | TaskType::ValidateNodeKey | TaskType::ValidateOperatorKeyring
+        );
+        task.status == TaskStatus::Failed
+            || unreadable
+            || (is_check && nameless)
+            || matches!(task.task_type, TaskType::Other(_))
+    })
+}
+
 /// What becomes settled when parts of a world go dark, and was not in the light.
 pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
     let (light, dark) = (settled(scene), settled(&darker(scene, mask)));
-    if dark.verdict.is_some() && dark.verdict != light.verdict {
+    if dark.verdict.is_some() && dark.verdict != light.verdict && !settles_itself(scene) {
         return Some(format!("law 7: the plan is {:?} in the dark, {:?} in the light", dark.verdict, light.verdict));
     }
     let new: Vec<_> = dark.grave.iter().filter(|g| !light.grave.contains(g)).collect();
