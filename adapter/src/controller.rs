@@ -212,9 +212,11 @@ fn pump<K>(
     tokio::spawn(async move {
         let stream = watcher::watcher(api, config)
             .default_backoff()
-            // Nothing looks at these, and they are the larger half of most objects.
+            // Who wrote last and when is looked at; the fields themselves are the larger half of most objects.
             .modify(|object| {
-                object.managed_fields_mut().clear();
+                for entry in object.managed_fields_mut() {
+                    entry.fields_v1 = None;
+                }
             })
             .reflect(writer);
         let mut stream = std::pin::pin!(stream);

@@ -1,5 +1,6 @@
 //! `plan`: the plan that the operator would store for a node, without a cluster.
 
+mod children;
 pub mod given;
 pub mod pass;
 pub mod surroundings;
@@ -10,22 +11,25 @@ use std::process::ExitCode;
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
-use seinode_core::api::PlanPhase;
+use seinode_core::api::{PlanPhase, mode};
 use seinode_core::effect::{Effect, Op};
 use serde_json::Value;
 
 use self::given::{Brought, GivenNode, GivenPlatform};
 use self::pass::Outcome;
 use self::surroundings::Surroundings;
+use crate::manifest;
 use crate::run::EXIT_CONFIG;
 
 /// Arguments of `plan`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "The world: around a node that is not Running there is nothing; the children of a Running one \
+#[command(
+    after_help = "The world: around a node that is not Running there is nothing; the children of a Running one \
 exist as rendered for the images in its status, and its sidecar answers as condition SidecarReady says (True 200, False \
 503, else not at all).\n\nWith --world the kinds that the files bring take the place of these: what is not among them \
 is absent. The sidecar can be asked only if the node's pod runs its container.\n\nExit codes: 0 with a plan or null on \
-stdout, 2 for an input that can't be used.")]
+stdout, 2 for an input that can't be used."
+)]
 pub struct PlanArgs {
     /// The SeiNode, as written or as stored
     #[arg(short = 'f', long = "node", value_name = "FILE")]
@@ -44,8 +48,13 @@ pub struct PlanArgs {
 
 /// Prints the plan that would be stored, or `null` and the reason.
 pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let read = given::node(&args.node)
-        .and_then(|node| Ok((node, given::platform(&args.platform)?, Brought::read(&args.world)?)));
+    let read = given::node(&args.node).and_then(|given| {
+        if given.zeroed.contains(&given::VERSION) && mode::validate(&given.node.spec).is_ok() {
+            // Nobody has stored it yet: what `simulate` refuses is a mistake here too.
+            manifest::nodes(&args.node)?;
+        }
+        Ok((given, given::platform(&args.platform)?, Brought::read(&args.world)?))
+    });
     let (GivenNode { node, zeroed }, GivenPlatform { settings, file }, (brought, left_out)) = match read {
         Ok(read) => read,
         Err(error) => return Ok(refuse(&error)),

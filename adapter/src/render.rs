@@ -3,6 +3,8 @@
 //! Objects are shown as they are once started (a StatefulSet with one replica unless the node is paused, a Job that is
 //! not suspended), whether or not this pass gets as far as sending them.
 
+mod shown;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,29 +12,30 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
-use seinode_core::api::{SeiNode, SeiNodeStatus, mode};
-use seinode_core::effect::{Effect, Manifest, Op};
+use seinode_core::api::{SeiNode, mode};
 use seinode_core::platform::Platform;
 use seinode_core::render::{self, RenderError};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::manifest::{self, ManifestError};
 use crate::plan::given::{self, Brought, GivenNode, GivenPlatform, InputError};
-use crate::plan::pass::{self, Outcome, PassError};
+use crate::plan::pass::{self, PassError};
 use crate::plan::surroundings::Surroundings;
 use crate::plan::{refuse, say};
 use crate::run::EXIT_CONFIG;
+use shown::{plan, status, to_json, without_nulls};
 
 /// Arguments of `render`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Files: statefulset.json, service.json, rbac-proxy-configmap.json, pvc.json (unless the node \
+#[command(
+    after_help = "Files: statefulset.json, service.json, rbac-proxy-configmap.json, pvc.json (unless the node \
 imports a claim), bootstrap-job.json and bootstrap-service.json (if it bootstraps), plan.json, status.json, and with \
 --workflow also workflow-plan.json and workflow-status.json: this operator adopts no new workflow, so they show it as \
 given.\n\nA refused input leaves error.txt: with `stage: platform` alone, if the operator would not start; with \
 `stage: planner` beside the objects, if it would not plan. Files of an earlier run that do not apply any more are \
 removed.\n\nThe world is that of `plan` without --world.\n\nExit codes: 0, or 2 if error.txt was written or an input \
-can't be used at all.")]
+can't be used at all."
+)]
 pub struct RenderArgs {
     /// The SeiNode, as written or as stored
     #[arg(long, value_name = "FILE")]
@@ -136,7 +139,9 @@ fn write(rendered: &Rendered, folder: &Path) -> anyhow::Result<()> {
     for name in FILES {
         let path = folder.join(name);
         match texts.get(name) {
-            Some(text) => std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?,
+            Some(text) => {
+                std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
+            }
             None if path.exists() => {
                 std::fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))?;
             }
@@ -237,95 +242,13 @@ fn objects(node: &SeiNode, platform: &Platform) -> (BTreeMap<&'static str, Value
     (files, faults)
 }
 
-/// A plan without ids and run state; `null` if there is none.
-fn plan(stored: Option<&Value>) -> Value {
-    let Some(stored) = stored.filter(|s| s.is_object()) else { return Value::Null };
-    let text = |key: &str| stored.get(key).and_then(Value::as_str).unwrap_or_default();
-    let tasks = stored.get("tasks").and_then(Value::as_array).into_iter().flatten();
-    let task = |task: &Value| {
-        json!({
-            "type": task["type"], "params": task["params"],
-            "maxRetries": task.get("maxRetries").cloned().unwrap_or(json!(0)),
-        })
-    };
-    json!({
-        "phase": text("phase"), "targetPhase": text("targetPhase"), "failedPhase": text("failedPhase"),
-        "tasks": tasks.map(task).collect::<Vec<_>>(),
-    })
-}
-
-/// The rest of a status, and what is seen of the pass from outside.
-fn status(node: &SeiNode, outcome: &Outcome) -> Value {
-    let stored = to_json(&outcome.status);
-    let mut out = Map::new();
-    for key in SHOWN {
-        if let Some(value) = stored.get(key) {
-            out.insert(key.to_owned(), value.clone());
-        }
-    }
-    out.insert("conditions".to_owned(), conditions(&outcome.status));
-    out.insert("events".to_owned(), outcome.effects.iter().filter_map(event).collect());
-    out.insert("statefulSetApplied".to_owned(), json!(outcome.effects.iter().any(applies_statefulset)));
-    let given = node.status.plan.as_ref().map(|plan| &plan.id);
-    let is_executed = given.is_some() && outcome.place.as_ref().map(|place| &place.plan) == given;
-    out.insert("planExecuted".to_owned(), json!(is_executed));
-    Value::Object(out)
-}
-
-/// Fields of a status that are shown as they are.
-const SHOWN: [&str; 7] = [
-    "adoptedWorkflow",
-    "currentImage",
-    "currentSidecarImage",
-    "endpoint",
-    "phase",
-    "resolvedPeers",
-    "resolvedStateSyncers",
-];
-
-/// Conditions by type, without texts and times.
-fn conditions(status: &SeiNodeStatus) -> Value {
-    let mut sorted: Vec<_> = status.conditions.iter().collect();
-    sorted.sort_by_key(|c| c.condition_type.as_str());
-    let shown = sorted.into_iter().map(|c| {
-        without_nulls(json!({
-            "type": c.condition_type, "status": c.status, "reason": c.reason, "observedGeneration": c.observed_generation,
-        }))
-    });
-    shown.collect()
-}
-
-fn event(effect: &Effect) -> Option<Value> {
-    match &effect.op {
-        Op::Announce(notice) => {
-            let kind = if notice.warning { "Warning" } else { "Normal" };
-            Some(json!({"type": kind, "reason": notice.reason}))
-        }
-        _ => None,
-    }
-}
-
-fn applies_statefulset(effect: &Effect) -> bool {
-    matches!(&effect.op, Op::Apply { manifest, .. } if matches!(manifest.as_ref(), Manifest::StatefulSet(_)))
-}
-
-fn without_nulls(mut object: Value) -> Value {
-    if let Value::Object(fields) = &mut object {
-        fields.retain(|_, value| !value.is_null());
-    }
-    object
-}
-
-/// The object as JSON.
-fn to_json(object: &impl Serialize) -> Value {
-    serde_json::to_value(object).unwrap_or(Value::Null)
-}
-
 fn read_workflow(path: &Path) -> Result<Value, InputError> {
     let refuse = |text: String| InputError::Manifest(ManifestError::Refused { path: path.to_owned(), text });
     let documents = manifest::documents(path)?;
     match documents.as_slice() {
         [one] if one.get("kind").and_then(Value::as_str) == Some("SeiNodeTaskWorkflow") => Ok(one.clone()),
-        _ => Err(refuse("kind: is not SeiNodeTaskWorkflow; put one SeiNodeTaskWorkflow into the file".to_owned())),
+        _ => Err(refuse(
+            "kind: is not SeiNodeTaskWorkflow; put one SeiNodeTaskWorkflow into the file".to_owned(),
+        )),
     }
 }

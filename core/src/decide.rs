@@ -2,12 +2,14 @@
 //!
 //! Total: every input has an answer, none panics. Pure: same in, same out (law 9).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode;
 use crate::api::status::StoredPlan;
 use crate::api::{self, NodePhase, TaskType};
+use crate::converge::{self, Children};
 use crate::decision::{self, Act, Commit, Decision, Place, Wake};
 use crate::deletion;
 use crate::draft::{StatusDraft, Verdict};
@@ -20,13 +22,13 @@ use crate::ident::{EffectId, ResourceVersion};
 use crate::notice;
 use crate::peers;
 use crate::plan::advance::{self, Broken, Progress};
-use crate::plan::recipe::Inputs;
+use crate::plan::recipe::{self, Inputs};
 use crate::plan::supersede::{self, Rest};
 use crate::plan::{self, Stage, choose, cursor};
 use crate::scale::{self, Scale};
 use crate::steady::{self, CanBeAsked};
 use crate::task::bootstrap::MOST_RESTARTS;
-use crate::world::{Seen, Topic, World};
+use crate::world::{Blind, Seen, Topic, World};
 
 /// How often a closed gate is looked at again: the registry file has no watch (`platform-config.md` 1.5).
 const GATE_POLL: Duration = Duration::from_secs(30);
@@ -49,40 +51,48 @@ pub fn decide(world: &World<'_>) -> Decision {
     if !node.has_finalizer() {
         return add_finalizer(world);
     }
+    let doubtful = doubtful(world);
+    if !doubtful.is_empty() {
+        return Decision::Look(doubtful);
+    }
     let mut draft = StatusDraft::open(node, world.now);
     seed(&mut draft, node);
+    let held = gate::held::gate(world, &mut draft);
     if node.spec.paused == Some(true) {
         return paused(world, draft);
     }
     draft.condition(ConditionType::Paused, ConditionStatus::False, "NotPaused", "spec.paused is not set");
 
     match &node.status.phase {
-        Some(NodePhase::Running) => running(world, draft),
-        Some(NodePhase::Failed) => failed(world, draft),
+        Some(NodePhase::Running) => running(world, draft, held),
+        Some(NodePhase::Failed) => failed(world, draft, held),
         // Not "no phase": an init plan on a volume that a newer version works on would be the worst guess (law 16).
         Some(NodePhase::Other(text)) if !text.is_empty() => {
             let why = WaitingOn::PlanUnreadable(format!("status.phase is {text:?}, which this version does not know"));
             hold(draft, why, Wake::OnChange)
         }
         Some(NodePhase::Pending | NodePhase::Initializing | NodePhase::Terminating | NodePhase::Other(_)) | None => {
-            starting(world, draft)
+            starting(world, draft, held)
         }
     }
 }
 
 /// A node on its way to Running.
-fn starting(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+fn starting(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -> Decision {
     let node = world.node;
     let blocked = gate::witnesses::gate(world, &mut draft);
     match Stage::of(node.status.plan.as_ref()) {
         Stage::Unreadable(text) => hold(draft, WaitingOn::PlanUnreadable(text), Wake::OnChange),
-        Stage::Active(plan) => active(world, draft, plan, None),
-        Stage::Idle => first_plan(world, draft, blocked),
+        Stage::Active(plan) => active(world, draft, plan, None, held),
+        Stage::Idle => match held {
+            Some(text) => hold(draft, WaitingOn::Held(text), Wake::OnChange),
+            None => first_plan(world, draft, blocked),
+        },
     }
 }
 
 /// A Running node: its plan, or the next one it needs, or steady state.
-fn running(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -> Decision {
     let node = world.node;
     if let Some(topics) = steady::sidecar_ready(world, &mut draft) {
         return Decision::Look(topics);
@@ -96,11 +106,29 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
             let broken = plan::is_patch_first(plan) && matches!(asked, CanBeAsked::No);
             let text = "the sidecar went away before the config was patched".to_owned();
             let drifted = plan::is_mark_ready(plan).then(|| drift::of(world, &draft)).flatten();
-            return active(world, draft, plan, broken.then_some(text).or(drifted));
+            return active(world, draft, plan, broken.then_some(text).or(drifted), held);
         }
         Stage::Idle => {}
     }
-    let Some((recipe, drifted)) = choose::for_running(world, &draft, peerless(world, &draft).inputs(), true) else {
+    if held.is_some() {
+        why.extend(held.clone().map(WaitingOn::Held));
+    }
+    let inputs = peerless(world, &draft);
+    let chosen = match choose::for_running(world, &draft, inputs.inputs(), true) {
+        // A held node gets no plan but mark-ready.
+        Some((recipe, drifted)) if held.is_none() || drifted.is_none() => Some((recipe, drifted)),
+        Some(_) => choose::mark_ready(&draft, inputs.inputs()).map(|r| (r, None)),
+        None if held.is_some() || mode::validate(&node.spec).is_err() => None,
+        None => match converge::children(world, &mut draft) {
+            Children::Right => None,
+            Children::Look(topics) => return Decision::Look(topics),
+            Children::Apply(tasks, paths) => {
+                converge::repairing(&mut draft, &paths);
+                Some((recipe::convergence::recipe(inputs.inputs(), tasks), None))
+            }
+        },
+    };
+    let Some((recipe, drifted)) = chosen else {
         let wake = steady::wake(&draft);
         return with_start(world, draft, why, wake);
     };
@@ -138,7 +166,7 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
 }
 
 /// A failed node stays as it is until it is asked to start over.
-fn failed(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
+fn failed(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -> Decision {
     let node = world.node;
     let blocked = gate::witnesses::gate(world, &mut draft);
     let text = failure_text(&draft);
@@ -147,6 +175,9 @@ fn failed(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
     show_wait(&mut draft, &why);
     if !failure::asked_to_start_over(&draft) {
         return with_start(world, draft, vec![why], Wake::OnChange);
+    }
+    if let Some(text) = held {
+        return with_start(world, draft, vec![why, WaitingOn::Held(text)], Wake::OnChange);
     }
     let left = failure::back_off(&draft);
     if !left.is_zero() {
@@ -193,18 +224,35 @@ fn first_plan(world: World<'_>, mut draft: StatusDraft<'_>, blocked: Option<Wait
 /// Stamps a new plan and starts with it.
 fn begin(world: World<'_>, mut draft: StatusDraft<'_>, plan: StoredPlan) -> Decision {
     draft.stamp(plan);
-    let progress = advance::advance(world, &mut draft);
+    let progress = advance::advance(world, &mut draft, false);
     carry_on(world, draft, progress, true)
 }
 
 /// An active plan goes on, unless it no longer says what is wanted. `broken`: a reason to replace it that was found.
-fn active(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, broken: Option<String>) -> Decision {
+fn active(
+    world: World<'_>,
+    mut draft: StatusDraft<'_>,
+    plan: &StoredPlan,
+    broken: Option<String>,
+    held: Option<String>,
+) -> Decision {
+    if let Some(text) = held {
+        // A plan that has applied the StatefulSet runs to its end; an earlier one waits, and none is replaced.
+        if advance::is_complete(plan, &TaskType::ApplyStatefulSet) == Some(false) || plan::is_convergence(plan) {
+            let why = WaitingOn::Held(text);
+            show_wait(&mut draft, &why);
+            draft.insist();
+            return with_start(world, draft, vec![why], Wake::OnChange);
+        }
+        let progress = advance::advance(world, &mut draft, true);
+        return carry_on(world, draft, progress, false);
+    }
     let valid = mode::validate(&world.node.spec).is_ok();
     let outdated = || supersede::outdated(world, plan, peerless(world, &draft).inputs());
     if let Some(text) = broken.or_else(|| valid.then(outdated).flatten()) {
         return replace(world, draft, plan, Broken::Outdated(text));
     }
-    let progress = advance::advance(world, &mut draft);
+    let progress = advance::advance(world, &mut draft, false);
     carry_on(world, draft, progress, false)
 }
 
@@ -237,6 +285,23 @@ fn resolve<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Result<Resolved<'a>
     Ok(Resolved { node, peers, witnesses: draft.status().resolved_state_syncers.clone() })
 }
 
+/// Children that a write of ours may or may not have changed: nothing is decided before they were read live.
+fn doubtful(world: World<'_>) -> BTreeSet<Topic> {
+    let observed = world.observed;
+    let is_doubtful = |blind: Option<&Blind>| matches!(blind, Some(Blind::NotSynced));
+    [
+        (Topic::StatefulSet, is_doubtful(observed.statefulset.blind())),
+        (Topic::Service, is_doubtful(observed.service.blind())),
+        (Topic::ConfigMap, is_doubtful(observed.config_map.blind())),
+        (Topic::DataPvc, is_doubtful(observed.data_pvc.blind())),
+        (Topic::Job, is_doubtful(observed.job.blind())),
+    ]
+    .into_iter()
+    .filter(|(topic, doubtful)| *doubtful && !observed.has_looked(topic))
+    .map(|(topic, _)| topic)
+    .collect()
+}
+
 /// The finalizer is on the node before anything else is created (P58).
 fn add_finalizer(world: World<'_>) -> Decision {
     let node = world.node;
@@ -252,6 +317,8 @@ fn seed(draft: &mut StatusDraft<'_>, node: &api::SeiNode) {
     use ConditionStatus::{False, Unknown};
     draft.seed(ConditionType::Ready, Unknown, "NotObserved", "nothing is known of the node yet");
     failure::seed(draft);
+    draft.seed(ConditionType::ChildContested, False, "NotContested", "nobody sets back what is applied");
+    draft.seed(ConditionType::PodOutdated, False, "UpToDate", "the pod is at the template of its StatefulSet");
     draft.seed(ConditionType::NodeUpdateInProgress, False, "NoUpdate", "no update is under way");
     draft.seed(ConditionType::SidecarReady, Unknown, "NotAsked", "the sidecar is asked once the node is Running");
     let spec = &node.spec;

@@ -57,6 +57,8 @@ pub enum WaitingOn {
     Bootstrap(String),
     /// A plan that can't go on is brought to rest before another one replaces it.
     Replacing(String),
+    /// The spec asks for something that a live node can't do.
+    Held(String),
     /// A failure is not tried again before its back-off is over.
     BackingOff(String),
 }
@@ -88,6 +90,7 @@ impl WaitingOn {
             Self::Rollout(_) => "RollingOut",
             Self::Bootstrap(_) => "Bootstrapping",
             Self::Replacing(_) => "ReplacingPlan",
+            Self::Held(_) => "SpecHeld",
             Self::BackingOff(_) => "BackingOff",
         }
     }
@@ -111,6 +114,7 @@ impl fmt::Display for WaitingOn {
             | Self::Rollout(text)
             | Self::Bootstrap(text)
             | Self::Replacing(text)
+            | Self::Held(text)
             | Self::BackingOff(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),
             Self::Blind(topic, blind) => write!(f, "can't tell about {topic:?}: {blind}"),

@@ -88,6 +88,7 @@ pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Wait
     if draft.status().phase == Some(NodePhase::Running) {
         draft.fields().endpoint(endpoint(world.node));
     }
+    show_revision(world, draft);
     let text = match own_pod(world) {
         Seen::Unknown(_) => return None,
         Seen::Absent => "the pod does not exist".to_owned(),
@@ -101,6 +102,24 @@ pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Wait
     let why = WaitingOn::PodNotReady(text);
     draft.condition(ConditionType::Ready, ConditionStatus::False, why.reason(), &why.to_string());
     Some(why)
+}
+
+/// Shows whether the pod is at the template of its StatefulSet.
+fn show_revision(world: World<'_>, draft: &mut StatusDraft<'_>) {
+    let (Some(sts), Seen::Present(pod)) = (world.observed.statefulset.present(), own_pod(world)) else { return };
+    let status = sts.status.as_ref();
+    let Some(update) = status.and_then(|s| s.update_revision.as_deref()).filter(|r| !r.is_empty()) else { return };
+    if status.and_then(|s| s.observed_generation) < sts.metadata.generation {
+        return;
+    }
+    let at = pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash"));
+    let kind = ConditionType::PodOutdated;
+    if at.is_some_and(|at| at == update) {
+        draft.condition(kind, ConditionStatus::False, "UpToDate", "the pod is at the template of its StatefulSet");
+    } else {
+        let text = "the pod runs an older template; it gets the new one when it is next replaced";
+        draft.condition(kind, ConditionStatus::True, "OldRevision", text);
+    }
 }
 
 /// When a Running node without a plan is looked at again, if nothing changes.

@@ -138,6 +138,14 @@ impl<T> Seen<T> {
         }
     }
 
+    /// Why it can't be told, if it can't.
+    pub fn blind(&self) -> Option<&Blind> {
+        match self {
+            Self::Unknown(blind) => Some(blind),
+            Self::Absent | Self::Present(_) => None,
+        }
+    }
+
     /// The same by reference.
     pub fn as_ref(&self) -> Seen<&T> {
         match self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use seinode_core::api::{NodePhase, SeiNode, TaskType, mode};
+use seinode_core::api::{NodePhase, SeiNode, TaskType};
 use seinode_core::testkit::sketch::valid_spec;
 use seinode_core::testkit::toy::{Crash, Toy};
 use seinode_core::testkit::node;
@@ -22,10 +22,9 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// A valid node that needs no bootstrap, not paused, with a finalizer or without.
+/// A valid node, not paused, with a finalizer or without.
 fn any_node() -> impl Strategy<Value = SeiNode> {
-    let spec = valid_spec().prop_filter("bootstrap is not carried out yet", |spec| !mode::needs_bootstrap(spec));
-    (spec, any::<bool>()).prop_map(|(spec, is_new)| {
+    (valid_spec(), any::<bool>()).prop_map(|(spec, is_new)| {
         let mut node = node::full();
         node.spec = spec;
         node.spec.paused = None;
@@ -101,9 +100,6 @@ proptest! {
 #[test]
 fn l12_one_node_of_each_mode_dies_at_each_call() {
     for (word, node) in node::each() {
-        if mode::needs_bootstrap(&node.spec) {
-            continue;
-        }
         let mut toy = Toy::of(node);
         toy.sidecar.failures = BTreeMap::from([(TaskType::ConfigureGenesis, 2)]);
         let mut calm = toy.clone();
@@ -179,5 +175,60 @@ fn a_pause_in_the_middle_of_a_first_plan_changes_nothing_in_the_end() {
         toy.sidecar.restart();
         comes_up(&mut toy).unwrap_or_else(|e| panic!("paused after {passes} passes: {e}"));
         assert_eq!(toy.ending().phase, calm.ending().phase, "paused after {passes} passes");
+    }
+}
+
+/// Changes the image of a node as a user would.
+fn edit_image(toy: &mut Toy, image: &str) {
+    image.clone_into(&mut toy.node.spec.image);
+    toy.node.metadata.generation = toy.node.metadata.generation.map(|g| g + 1);
+    seinode_core::testkit::scene::bump(&mut toy.node);
+}
+
+#[test]
+fn w2_an_update_and_its_way_back_reach_the_pod() {
+    for (word, node) in node::each() {
+        let first = node.spec.image.clone();
+        let mut toy = Toy::of(node);
+        comes_up(&mut toy).unwrap_or_else(|e| panic!("{word}: {e}"));
+        for image in ["registry.example.net/seid:v7", "registry.example.net/seid:v8", &first] {
+            edit_image(&mut toy, image);
+            comes_up(&mut toy).unwrap_or_else(|e| panic!("{word} to {image}: {e}"));
+            assert_eq!(toy.node.status.current_image.as_deref(), Some(image), "{word}");
+        }
+    }
+}
+
+#[test]
+fn w4_an_edit_at_any_moment_of_an_update_is_reached_too() {
+    let mut up = Toy::of(node::validator());
+    comes_up(&mut up).expect("a validator comes up");
+    for passes in 0..20 {
+        let mut toy = up.clone();
+        edit_image(&mut toy, "registry.example.net/seid:v7");
+        for _ in 0..passes {
+            toy.pass();
+            toy.tick();
+            toy.wait(Duration::from_millis(500));
+        }
+        edit_image(&mut toy, "registry.example.net/seid:v8");
+        comes_up(&mut toy).unwrap_or_else(|e| panic!("edited after {passes} passes: {e}"));
+        assert_eq!(toy.node.status.current_image.as_deref(), Some("registry.example.net/seid:v8"), "after {passes} passes");
+    }
+}
+
+#[test]
+fn l12_an_update_survives_a_crash_at_each_call() {
+    let mut up = Toy::of(node::full());
+    comes_up(&mut up).expect("a full node comes up");
+    edit_image(&mut up, "registry.example.net/seid:v7");
+    let mut calm = up.clone();
+    comes_up(&mut calm).expect("and is updated");
+    for at in up.calls()..calm.calls() {
+        for done in [false, true] {
+            let mut dying = up.clone().crashing(Crash { at, done });
+            comes_up(&mut dying).unwrap_or_else(|e| panic!("dead at {at}, done {done}: {e}"));
+            assert_eq!(dying.ending(), calm.ending(), "dead at {at}, done {done}");
+        }
     }
 }

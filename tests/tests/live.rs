@@ -13,6 +13,8 @@
 mod admission;
 #[path = "live/bootstrap.rs"]
 mod bootstrap;
+#[path = "live/convergence.rs"]
+mod convergence;
 #[path = "live/crash.rs"]
 mod crash;
 #[path = "live/deletion.rs"]
@@ -73,6 +75,10 @@ async fn live() -> Result<(), LiveError> {
         bootstrap::w01_the_bootstrap_and_the_node_never_share_the_volume,
         bootstrap::w06_killed_while_the_bootstrap_is_torn_down,
         bootstrap::s13_an_evicted_bootstrap_is_started_anew,
+        convergence::s22_children_that_are_gone_or_changed_come_back,
+        convergence::a_template_edit_reaches_the_statefulset_and_shows_on_the_pod,
+        convergence::s05_an_edit_of_the_chain_is_held,
+        convergence::a_failed_node_starts_over_when_asked,
         admission::every_case_of_the_contract_holds,
     ];
     assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());

@@ -69,7 +69,8 @@ pub fn node(path: &Path) -> Result<GivenNode, InputError> {
     if let (Value::Object(fields), Some(status)) = (&mut whole, status) {
         fields.insert("status".to_owned(), status);
     }
-    let node: SeiNode = serde_json::from_value(whole).map_err(|error| refused(path, format!("metadata: {error}")))?;
+    let node: SeiNode =
+        serde_json::from_value(whole).map_err(|error| refused(path, format!("metadata: {error}")))?;
     if let Some(text) = &node.unreadable {
         return Err(refused(path, format!("{text}; correct the field")));
     }
@@ -80,10 +81,13 @@ pub fn node(path: &Path) -> Result<GivenNode, InputError> {
 /// to the planner, and what is stored already is judged like an update that changes nothing.
 fn admitted(document: &Value) -> Result<Value, String> {
     let is_stored = document.pointer("/metadata/resourceVersion").is_some_and(|v| !v.is_null());
-    let judged = if is_stored { admission::check_update(document, document) } else { admission::check(document) };
+    let judged =
+        if is_stored { admission::check_update(document, document) } else { admission::check(document) };
     judged.or_else(|errors| {
-        let node = serde_json::from_value::<SeiNode>(document.clone()).ok().filter(|n| n.unreadable.is_none());
-        let is_ours = document.get("kind") == Some(&json!(api::KIND)) && node.as_ref().is_some_and(|n| !n.name().is_empty());
+        let node =
+            serde_json::from_value::<SeiNode>(document.clone()).ok().filter(|n| n.unreadable.is_none());
+        let is_ours = document.get("kind") == Some(&json!(api::KIND))
+            && node.as_ref().is_some_and(|n| !n.name().is_empty());
         match node.map(|n| mode::validate(&n.spec)) {
             Some(Err(error)) if is_ours && error.mode.is_some() => Ok(document.clone()),
             _ => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
@@ -123,8 +127,8 @@ pub struct GivenPlatform {
 /// so none are asked for.
 pub fn platform(path: &Path) -> Result<GivenPlatform, InputError> {
     let path = if path.is_dir() { path.join("platform.yaml") } else { path.to_owned() };
-    let text =
-        std::fs::read_to_string(&path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
     let named = path.display().to_string();
     Ok(match platform::parse(&text) {
         Ok(file) => GivenPlatform { settings: file.check().map_err(|error| error.in_file(&named)), file },
@@ -151,7 +155,13 @@ impl Brought {
         Ok((brought, notes))
     }
 
-    fn take(&mut self, path: &Path, mut object: Value, implied: &str, notes: &mut Vec<String>) -> Result<(), InputError> {
+    fn take(
+        &mut self,
+        path: &Path,
+        mut object: Value,
+        implied: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<(), InputError> {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or(implied).to_owned();
         if let Some(of) = kind.strip_suffix("List") {
             let items = object.get_mut("items").map(Value::take);
@@ -182,7 +192,8 @@ impl Brought {
     pub(super) fn of(&self, kind: &str, namespace: &str) -> Option<Vec<&Value>> {
         let objects = self.kinds.get(kind)?;
         let is_here = |o: &&Value| {
-            namespace.is_empty() || o.pointer("/metadata/namespace").and_then(Value::as_str) == Some(namespace)
+            namespace.is_empty()
+                || o.pointer("/metadata/namespace").and_then(Value::as_str) == Some(namespace)
         };
         Some(objects.iter().filter(is_here).collect())
     }

@@ -8,19 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use k8s_openapi::Metadata;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
-use seinode_core::api::node::SidecarSpec;
-use seinode_core::api::{NodePhase, SeiNode, Stamp, mode};
+use seinode_core::api::{NodePhase, SeiNode, mode};
 use seinode_core::platform::{self, Platform, PlatformFile};
 use seinode_core::render::{self, names};
 use seinode_core::world::{Blind, Health, Observed, PeerNode, Registry, SecretData, Seen, Topic};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::children::{stored, volume};
 use super::given::{Brought, InputError, refused};
 
 /// What surrounds a node, and how much of it was shown so far.
@@ -44,7 +42,9 @@ impl Surroundings {
         let made = MadeUp { node, platform, now };
         let there = made.observed(file, brought)?;
         let pod_name = names::pod(node.name());
-        let own = |pods: &Vec<Pod>| pods.iter().filter(|p| p.metadata.name.as_ref() == Some(&pod_name)).cloned().collect();
+        let own = |pods: &Vec<Pod>| {
+            pods.iter().filter(|p| p.metadata.name.as_ref() == Some(&pod_name)).cloned().collect()
+        };
         let is_imported = mode::imported_claim_name(&node.spec).is_some();
         let seen = Observed {
             statefulset: there.statefulset.clone(),
@@ -92,10 +92,10 @@ impl Surroundings {
 }
 
 /// What is made up around a node where nothing was brought.
-struct MadeUp<'a> {
-    node: &'a SeiNode,
-    platform: &'a Platform,
-    now: Timestamp,
+pub(super) struct MadeUp<'a> {
+    pub(super) node: &'a SeiNode,
+    pub(super) platform: &'a Platform,
+    pub(super) now: Timestamp,
 }
 
 impl MadeUp<'_> {
@@ -109,7 +109,8 @@ impl MadeUp<'_> {
             None => statefulset.present().and_then(|sts| self.pod(sts)).into_iter().collect(),
         };
         let data_pvc = self.one(brought, &claim_name, || self.claim())?;
-        let volume_name = data_pvc.present().and_then(|c: &PersistentVolumeClaim| c.spec.as_ref()?.volume_name.clone());
+        let volume_name =
+            data_pvc.present().and_then(|c: &PersistentVolumeClaim| c.spec.as_ref()?.volume_name.clone());
         let volume = match brought.of("PersistentVolume", "") {
             Some(volumes) => named(&volumes, &volume_name.unwrap_or_default())?,
             None => data_pvc.present().map_or(Seen::Absent, |claim| Seen::Present(volume(claim))),
@@ -142,7 +143,12 @@ impl MadeUp<'_> {
     }
 
     /// The live object of a name where its kind was brought, else the made-up one.
-    fn one<T>(&self, brought: &Brought, name: &str, made: impl FnOnce() -> Option<T>) -> Result<Seen<T>, InputError>
+    fn one<T>(
+        &self,
+        brought: &Brought,
+        name: &str,
+        made: impl FnOnce() -> Option<T>,
+    ) -> Result<Seen<T>, InputError>
     where
         T: k8s_openapi::Resource + DeserializeOwned,
     {
@@ -152,7 +158,7 @@ impl MadeUp<'_> {
         }
     }
 
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.node.status.phase == Some(NodePhase::Running)
     }
 
@@ -160,147 +166,8 @@ impl MadeUp<'_> {
         self.is_running().then(made)
     }
 
-    /// The node as it was when its children were rendered: with the images that its status records.
-    fn as_recorded(&self) -> SeiNode {
-        let recorded = |image: &Option<String>| image.clone().filter(|i| !i.is_empty());
-        let mut node = self.node.clone();
-        if let Some(image) = recorded(&node.status.current_image) {
-            node.spec.image = image;
-        }
-        if let Some(image) = recorded(&node.status.current_sidecar_image)
-            && mode::sidecar_image(&node.spec, &self.platform.images.sidecar) != image
-        {
-            node.spec.sidecar.get_or_insert_with(SidecarSpec::default).image = Some(image);
-        }
-        node
-    }
-
-    fn statefulset(&self) -> Option<StatefulSet> {
-        if !self.is_running() {
-            return None;
-        }
-        let is_paused = self.node.spec.paused == Some(true);
-        let replicas = i32::from(!is_paused);
-        let rendered = render::statefulset(&self.as_recorded(), self.platform, replicas).ok()?;
-        let mut sts = stored(rendered, "statefulset");
-        if let Some(known) = self.node.status.stateful_set.as_ref().filter(|k| !k.uid.is_empty()) {
-            sts.metadata.uid = Some(known.uid.clone());
-        }
-        if is_paused {
-            let mark = (seinode_core::PAUSED_GENERATION.to_owned(), self.node.generation().to_string());
-            sts.metadata.annotations.get_or_insert_default().extend([mark]);
-        }
-        let revision = Some(format!("{}-{REVISION}", self.node.name()));
-        let status = sts.status.get_or_insert_default();
-        status.observed_generation = sts.metadata.generation;
-        status.replicas = replicas;
-        status.current_revision.clone_from(&revision);
-        status.update_revision = revision;
-        Some(sts)
-    }
-
-    /// The pod that a StatefulSet runs, unless it is scaled to nothing: of the template, but with the recorded images;
-    /// of an older revision where those are not the template's.
-    fn pod(&self, sts: &StatefulSet) -> Option<Pod> {
-        let spec = sts.spec.as_ref()?;
-        if spec.replicas == Some(0) || !self.is_running() {
-            return None;
-        }
-        let template = &spec.template;
-        let mut pod = Pod { metadata: template.metadata.clone().unwrap_or_default(), spec: template.spec.clone(), status: None };
-        let is_current = self.put_recorded_images(&mut pod);
-        let name = names::pod(self.node.name());
-        let current = sts.status.as_ref().and_then(|s| s.update_revision.clone()).unwrap_or_default();
-        let revision = if is_current { current } else { format!("{}-{OLDER_REVISION}", self.node.name()) };
-        let meta = &mut pod.metadata;
-        meta.labels.get_or_insert_default().extend([
-            ("controller-revision-hash".to_owned(), revision),
-            ("statefulset.kubernetes.io/pod-name".to_owned(), name.clone()),
-        ]);
-        meta.name = Some(name);
-        meta.namespace = Some(self.node.namespace().to_owned());
-        meta.owner_references = serde_json::from_value(json!([{
-            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": sts.metadata.name, "uid": sts.metadata.uid,
-            "controller": true, "blockOwnerDeletion": true,
-        }]))
-        .ok();
-        let mut pod = stored(pod, "pod");
-        pod.status = serde_json::from_value(self.pod_status(&pod)).ok();
-        Some(pod)
-    }
-
-    /// Puts the images into a pod that its node's status records. Whether they were there already.
-    fn put_recorded_images(&self, pod: &mut Pod) -> bool {
-        let status = &self.node.status;
-        let recorded = [(names::SEID, &status.current_image), (names::SIDECAR, &status.current_sidecar_image)];
-        let mut were_there = true;
-        let spec = pod.spec.get_or_insert_default();
-        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
-            let image = recorded.iter().find(|(name, _)| *name == container.name).and_then(|(_, image)| image.as_ref());
-            if let Some(image) = image.filter(|i| !i.is_empty()) {
-                were_there &= container.image.as_ref() == Some(image);
-                container.image = Some(image.clone());
-            }
-        }
-        were_there
-    }
-
-    fn pod_status(&self, pod: &Pod) -> Value {
-        // Long enough ago that nothing waits for the start any more.
-        let since = Stamp::of(self.now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(self.now));
-        let serves = matches!(self.health(), Seen::Present(Health::Ready));
-        let running = |name: &str| {
-            let is_ready = serves || name == names::SIDECAR;
-            json!({
-                "name": name, "ready": is_ready, "started": true, "image": "", "imageID": "", "restartCount": 0,
-                "state": {"running": {"startedAt": since}},
-            })
-        };
-        let ended = |name: &str| {
-            json!({
-                "name": name, "ready": true, "started": false, "image": "", "imageID": "", "restartCount": 0,
-                "state": {"terminated": {"exitCode": 0, "reason": "Completed"}},
-            })
-        };
-        let spec = pod.spec.clone().unwrap_or_default();
-        let inits = spec.init_containers.iter().flatten().map(|c| {
-            // An init container that restarts runs beside the others; any other one has ended before them.
-            if c.restart_policy.is_some() { running(&c.name) } else { ended(&c.name) }
-        });
-        let condition = |kind: &str, holds: bool| json!({"type": kind, "status": if holds { "True" } else { "False" }});
-        json!({
-            "phase": "Running", "startTime": since,
-            "initContainerStatuses": inits.collect::<Vec<_>>(),
-            "containerStatuses": spec.containers.iter().map(|c| running(&c.name)).collect::<Vec<_>>(),
-            "conditions": [condition("PodScheduled", true), condition("Ready", serves)],
-        })
-    }
-
-    /// The claim that the pod of a Running node mounts: bound, and as large as the node needs.
-    fn claim(&self) -> Option<PersistentVolumeClaim> {
-        if !self.is_running() {
-            return None;
-        }
-        let mut claim = render::data_pvc(self.node, self.platform).ok()?;
-        if let Some(imported) = mode::imported_claim_name(&self.node.spec) {
-            claim.metadata = ObjectMeta {
-                name: Some(imported.to_owned()),
-                namespace: self.node.metadata.namespace.clone(),
-                ..ObjectMeta::default()
-            };
-        }
-        let mut claim = stored(claim, "claim");
-        let spec = claim.spec.get_or_insert_default();
-        spec.volume_name = Some(VOLUME.to_owned());
-        let status = claim.status.get_or_insert_default();
-        status.phase = Some("Bound".to_owned());
-        status.capacity = spec.resources.as_ref().and_then(|r| r.requests.clone());
-        status.access_modes.clone_from(&spec.access_modes);
-        Some(claim)
-    }
-
     /// What the sidecar answers, as condition `SidecarReady` says: 200, 503, nothing.
-    fn health(&self) -> Seen<Health> {
+    pub(super) fn health(&self) -> Seen<Health> {
         let shown = condition::find(&self.node.status.conditions, &ConditionType::SidecarReady);
         match shown.map(|c| &c.status) {
             Some(ConditionStatus::True) => Seen::Present(Health::Ready),
@@ -313,12 +180,17 @@ impl MadeUp<'_> {
     fn peers(&self, brought: &Brought) -> Result<Vec<PeerNode>, InputError> {
         if let Some(nodes) = brought.of(seinode_core::api::KIND, "") {
             let nodes = nodes.into_iter().map(typed).collect::<Result<Vec<SeiNode>, _>>()?;
-            return Ok(nodes.iter().filter(|n| n.uid() != self.node.uid()).filter_map(|n| self.peer(n)).collect());
+            return Ok(nodes
+                .iter()
+                .filter(|n| n.uid() != self.node.uid())
+                .filter_map(|n| self.peer(n))
+                .collect());
         }
         let Some(source) = self.node.spec.peers.iter().flatten().find_map(|p| p.label.as_ref()) else {
             return Ok(Vec::new());
         };
-        let namespace = source.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(self.node.namespace());
+        let namespace =
+            source.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(self.node.namespace());
         let entries = self.node.status.resolved_peers.iter().filter_map(|entry| entry.split_once('@'));
         Ok(entries
             .enumerate()
@@ -350,33 +222,8 @@ impl MadeUp<'_> {
     }
 }
 
-/// Revision of made-up objects.
-const REVISION: &str = "made-up";
-/// Revision of a made-up pod that is not of its StatefulSet's template.
-const OLDER_REVISION: &str = "made-up-earlier";
-/// Name of the volume behind a made-up claim.
-const VOLUME: &str = "made-up";
-
 fn silent() -> Blind {
     Blind::Unreachable("no answer".to_owned())
-}
-
-/// Gives a made-up object what every stored one has.
-fn stored<T: Metadata<Ty = ObjectMeta>>(mut object: T, word: &str) -> T {
-    let meta = object.metadata_mut();
-    meta.uid = Some(format!("made-up-{word}"));
-    meta.resource_version = Some("1".to_owned());
-    meta.generation = Some(1);
-    object
-}
-
-/// The volume behind a claim, of the same size.
-fn volume(claim: &PersistentVolumeClaim) -> PersistentVolume {
-    let mut volume = PersistentVolume::default();
-    volume.metadata.name = claim.spec.as_ref().and_then(|s| s.volume_name.clone());
-    volume.spec.get_or_insert_default().capacity = claim.status.as_ref().and_then(|s| s.capacity.clone());
-    volume.status.get_or_insert_default().phase = Some("Bound".to_owned());
-    stored(volume, "volume")
 }
 
 fn is_own(pod: &Pod, statefulset: &Seen<StatefulSet>) -> bool {
@@ -386,7 +233,9 @@ fn is_own(pod: &Pod, statefulset: &Seen<StatefulSet>) -> bool {
 
 fn runs_sidecar(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|s| s.init_container_statuses.iter().flatten());
-    statuses.filter(|c| c.name == names::SIDECAR).any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+    statuses
+        .filter(|c| c.name == names::SIDECAR)
+        .any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
 }
 
 fn secrets(brought: &Brought, namespace: &str) -> Result<BTreeMap<String, Seen<SecretData>>, InputError> {
@@ -398,7 +247,8 @@ fn secrets(brought: &Brought, namespace: &str) -> Result<BTreeMap<String, Seen<S
             let deleting = secret.metadata.deletion_timestamp.is_some();
             // Text is how a manifest may write what the server stores as bytes.
             let text = secret.string_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes()));
-            let data = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).chain(text).collect();
+            let data =
+                secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).chain(text).collect();
             (secret.metadata.name.unwrap_or_default(), Seen::Present(SecretData { deleting, data }))
         })
         .collect())

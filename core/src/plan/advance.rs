@@ -58,7 +58,7 @@ impl Progress {
 }
 
 /// Walks the plan in the draft.
-pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress {
+pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>, held: bool) -> Progress {
     let mut progress = Progress::default();
     while let Some((index, task)) = current(draft.status()) {
         if task.status == TaskStatus::Failed {
@@ -71,7 +71,7 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>) -> Progress
         let since = turn_since(world, draft.status(), &task);
         draft.turn(index, since);
         let bootstrapping = draft.status().plan.as_ref().is_some_and(is_bootstrapping);
-        match task::step(&Turn { world, task: &task, since, bootstrapping }, draft) {
+        match task::step(&Turn { world, task: &task, since, bootstrapping, held }, draft) {
             Step::Done => {
                 draft.complete(index);
                 if task.task_type == TaskType::TeardownBootstrap {

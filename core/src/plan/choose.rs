@@ -24,9 +24,13 @@ pub(crate) fn for_running(
     if let Some(what) = drift::of(world, draft) {
         return Some((recipe::update::recipe(inputs, answering), Some(what)));
     }
+    mark_ready(draft, inputs).map(|recipe| (recipe, None))
+}
+
+/// Mark-ready, where the sidecar has lost its readiness.
+pub(crate) fn mark_ready(draft: &StatusDraft<'_>, inputs: Inputs<'_>) -> Option<Recipe> {
     let ready = draft.find(&ConditionType::SidecarReady);
-    let lost = ready.is_some_and(|c| c.status == ConditionStatus::False);
-    lost.then(|| (recipe::mark_ready::recipe(inputs), None))
+    ready.is_some_and(|c| c.status == ConditionStatus::False).then(|| recipe::mark_ready::recipe(inputs))
 }
 
 /// The init recipe of a node: the ceremony wins over the bootstrap. `before` is the plan that it follows, if any.

@@ -28,6 +28,8 @@ pub enum PlanKind {
     Genesis,
     /// New images on a Running node.
     NodeUpdate,
+    /// A child of a Running node differs from what is rendered.
+    Convergence,
     /// The sidecar was restarted and has to let seid start again.
     MarkReady,
 }
@@ -40,6 +42,7 @@ impl PlanKind {
             Self::Bootstrap => "bootstrap",
             Self::Genesis => "genesis",
             Self::NodeUpdate => "node-update",
+            Self::Convergence => "convergence",
             Self::MarkReady => "mark-ready",
         }
     }
@@ -149,6 +152,12 @@ pub(crate) fn is_patch_first(plan: &StoredPlan) -> bool {
         (Some(patch), Some(replace)) => patch < replace && open(patch),
         _ => false,
     }
+}
+
+/// Whether a plan does nothing but apply children that differ.
+pub(crate) fn is_convergence(plan: &StoredPlan) -> bool {
+    let applies = [TaskType::ApplyRbacProxyConfig, TaskType::ApplyStatefulSet, TaskType::ApplyService];
+    !plan.tasks.is_empty() && plan.tasks.iter().all(|t| applies.contains(&t.task_type))
 }
 
 /// Whether a plan does nothing but mark the sidecar ready.

@@ -24,6 +24,10 @@ mod service;
 mod sidecar;
 mod statefulset;
 
+pub(crate) use pod::DATA as DATA_VOLUME;
+pub(crate) use seid::{NODE_KEY as NODE_KEY_VOLUME, SIGNING_KEY as SIGNING_KEY_VOLUME};
+pub(crate) use sidecar::KEYRING as KEYRING_VOLUME;
+
 pub use bootstrap_job::bootstrap_job;
 pub use bootstrap_service::bootstrap_service;
 pub use data_pvc::{data_pvc, required_size};

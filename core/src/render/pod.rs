@@ -13,7 +13,7 @@ use crate::api::mode::{Mode, data_claim_name};
 use crate::platform::Platform;
 
 /// Volume of the data claim.
-pub(super) const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 /// Volume of the user's home.
 pub(super) const HOME: &str = "home";
 /// Volume for `/tmp` of containers whose root is read-only.

@@ -10,11 +10,11 @@ use crate::api::mode::{Mode, node_key_secret, operator_keyring, sidecar_port, si
 use crate::platform::Platform;
 
 /// Volume of the consensus key.
-pub(super) const SIGNING_KEY: &str = "signing-key";
+pub(crate) const SIGNING_KEY: &str = "signing-key";
 /// File of the consensus key, in the Secret and in the config folder alike.
 pub(super) const SIGNING_KEY_FILE: &str = "priv_validator_key.json";
 /// Volume of the P2P key.
-pub(super) const NODE_KEY: &str = "node-key";
+pub(crate) const NODE_KEY: &str = "node-key";
 /// File of the P2P key, in the Secret and in the config folder alike.
 pub(super) const NODE_KEY_FILE: &str = "node_key.json";
 

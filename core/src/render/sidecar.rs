@@ -10,7 +10,7 @@ use crate::api::node::KeyringSecret;
 use crate::platform::Platform;
 
 /// Volume of the operator keyring.
-pub(super) const KEYRING: &str = "operator-keyring";
+pub(crate) const KEYRING: &str = "operator-keyring";
 
 /// The sidecar of the production pod.
 pub(super) fn production(node: &SeiNode, platform: &Platform) -> Result<Container, RenderError> {

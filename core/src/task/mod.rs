@@ -140,6 +140,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) since: Timestamp,
     /// Whether the sidecar of the bootstrap pod is the one that is meant.
     pub(crate) bootstrapping: bool,
+    /// Whether the node is held: then no child is applied.
+    pub(crate) held: bool,
 }
 
 /// What is to be done about the current task.
@@ -223,6 +225,7 @@ pub(crate) fn step(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
         TaskType::EnsureDataPvc => claim::ensure(turn, draft),
         TaskType::ApplyRbacProxyConfig => child::rbac_proxy_config(turn),
         TaskType::ApplyStatefulSet => child::statefulset(turn, draft),
+        TaskType::ApplyService if turn.held => Step::Done,
         TaskType::ApplyService => child::service(turn),
         TaskType::ValidateSigningKey => secret::signing_key(turn, draft),
         TaskType::ValidateNodeKey => secret::node_key(turn, draft),

@@ -106,7 +106,7 @@ pub fn volume(node: &SeiNode, platform: &Platform) -> PersistentVolume {
 pub enum PodStage {
     /// Not scheduled.
     Pending,
-    /// Its sidecar runs and was not told to let seid start.
+    /// Its containers run; the sidecar was not told to let seid start.
     Sidecar,
     /// The sidecar lets seid start.
     Proxy,
@@ -142,6 +142,7 @@ pub fn pod(sts: &StatefulSet, stage: PodStage) -> Pod {
         "status": {
             "phase": if sidecar { "Running" } else { "Pending" },
             "initContainerStatuses": inits,
+            "containerStatuses": if sidecar { vec![running("seid", ready)] } else { Vec::new() },
             "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
         },
     }));

@@ -1,6 +1,7 @@
 //! One file per plan kind, each an ordered list of tasks; one function makes all params (P53).
 
 pub(crate) mod bootstrap;
+pub(crate) mod convergence;
 pub(crate) mod genesis;
 pub(crate) mod init;
 pub(crate) mod mark_ready;

@@ -1,180 +1,151 @@
-//! The API server and the controllers of the toy world.
+//! The controllers of the toy world: StatefulSet and Job make their pods, the sidecar in them works.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use k8s_openapi::Metadata;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::super::object::{self, PodStage};
-use super::super::scene::{Scene, bump};
 use super::Toy;
-use crate::decision::StatusWrite;
-use crate::effect::{Base, Effect, Fault, Field, Kind, Manifest, Op, Outcome};
-use crate::ident::{ResourceVersion, Uid};
-use crate::scale::PAUSED_GENERATION;
-use crate::world::{Blind, Health, Observed, Registry, Seen, Topic};
+
+/// What the pod was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Birth {
+    parent: StatefulSet,
+    revision: String,
+    uid: String,
+}
+
+/// Name of a template, as the StatefulSet controller would give it.
+fn revision(template: Option<&PodTemplateSpec>) -> String {
+    let json = serde_json::to_vec(&template).expect("a template is JSON");
+    Uuid::new_v5(&Uuid::nil(), &json).to_string()
+}
 
 impl Toy {
-    /// The world as an operator sees it that has looked at these topics.
-    pub(super) fn observe(&self, looked: &BTreeSet<Topic>, outcomes: &[Outcome]) -> Scene {
-        let reachable = self.pod.is_some_and(|stage| stage != PodStage::Pending);
-        let dark = || Blind::Unreachable("no route to host".to_owned());
-        let pods = self.statefulset.iter().zip(self.pod).map(|(sts, stage)| object::pod(sts, stage)).collect();
-        let health = if self.sidecar.ready { Health::Ready } else { Health::NotReady };
-        let secrets = object::secret_names(&self.node).into_iter();
-        let observed = Observed {
-            statefulset: seen(self.statefulset.as_ref()),
-            service: seen(self.service.as_ref()),
-            config_map: seen(self.config_map.as_ref()),
-            data_pvc: seen(self.claim.as_ref()),
-            volume: seen(self.volume.as_ref()),
-            job: Seen::Absent,
-            pods: Seen::Present(pods),
-            secrets: secrets.map(|name| (name, Seen::Present(object::fit_secret(&self.node)))).collect(),
-            health: if reachable { Seen::Present(health) } else { Seen::Unknown(dark()) },
-            sidecar_tasks: if reachable { Seen::Present(self.sidecar.records.clone()) } else { Seen::Unknown(dark()) },
-            peers: Seen::Present(Vec::new()),
-            registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
-            outcomes: outcomes.to_vec(),
-            looked: looked.clone(),
-        };
-        Scene { node: self.node.clone(), observed, settings: self.settings.clone(), now: self.now }
+    /// The pods there are: that of the StatefulSet first.
+    pub(super) fn pods(&self) -> Vec<Pod> {
+        let of_set = self.birth.iter().zip(self.pod).map(|(birth, stage)| {
+            let mut pod = object::pod(&birth.parent, stage);
+            pod.metadata.uid = Some(birth.uid.clone());
+            let mark = ("controller-revision-hash".to_owned(), birth.revision.clone());
+            pod.metadata.labels.get_or_insert_default().extend([mark]);
+            if let (Some(image), Some(spec)) = (&self.rewritten_image, &mut pod.spec) {
+                spec.containers.iter_mut().for_each(|c| c.image = Some(image.clone()));
+            }
+            pod
+        });
+        let of_job = self.job.iter().zip(self.job_pod).map(|(job, stage)| job_pod(job, stage, self.job_is_done()));
+        of_set.chain(of_job).collect()
     }
 
-    /// A status write, refused if the version is not the newest.
-    pub(super) fn store(&mut self, write: &StatusWrite) -> bool {
-        if write.version.as_str() != self.node.resource_version() {
-            return false;
+    /// Whether a sidecar can be reached.
+    pub(super) fn is_reachable(&self) -> bool {
+        let up = |pod: Option<PodStage>| pod.is_some_and(|stage| stage != PodStage::Pending);
+        up(self.pod) || (up(self.job_pod) && !self.job_is_done())
+    }
+
+    pub(super) fn lose_pod(&mut self) {
+        if self.pod.is_some() {
+            self.sidecar.restart();
         }
-        let mut json = serde_json::to_value(&self.node.status).expect("a status is JSON");
-        crate::patch::apply(&mut json, &write.patch);
-        self.node.status = serde_json::from_value(json).expect("a status reads as it was written");
-        bump(&mut self.node);
-        self.writes += 1;
-        true
+        (self.pod, self.birth) = (None, None);
     }
 
-    /// An effect.
-    pub(super) fn perform(&mut self, effect: &Effect) -> Result<(), Fault> {
-        if !matches!(effect.op, Op::Announce(_)) {
-            self.performed.push(effect.clone());
+    pub(super) fn lose_job_pod(&mut self) {
+        if self.job_pod.is_some() {
+            self.sidecar.restart();
         }
-        match &effect.op {
-            Op::Announce(_) => Ok(()),
-            Op::Apply { manifest, base } => self.apply(manifest, base),
-            Op::Patch { field, uid, version, .. } => self.scale(field, uid, version),
-            Op::Delete { target, uid, .. } => self.delete(target.kind, uid),
-            Op::Finalizer { finalizers, version } => {
-                check(version.as_str() == self.node.resource_version())?;
-                self.node.metadata.finalizers = Some(finalizers.clone());
-                bump(&mut self.node);
-                Ok(())
-            }
-            Op::Submit(submit) if self.pod.is_some_and(|stage| stage != PodStage::Pending) => {
-                self.sidecar.submit(submit, self.now);
-                Ok(())
-            }
-            Op::Submit(_) | Op::Withdraw(_) => Err(Fault::Transient("no route to host".to_owned())),
-        }
+        self.job_pod = None;
     }
 
-    fn apply(&mut self, manifest: &Manifest, base: &Base) -> Result<(), Fault> {
-        let version = self.next_version();
-        match manifest {
-            Manifest::StatefulSet(o) => {
-                let status = self.statefulset.as_ref().and_then(|s| s.status.clone());
-                put(&mut self.statefulset, o, base, version)?;
-                self.statefulset.iter_mut().for_each(|s| s.status.clone_from(&status));
-                Ok(())
-            }
-            Manifest::Service(o) => put(&mut self.service, o, base, version),
-            Manifest::ConfigMap(o) => put(&mut self.config_map, o, base, version),
-            Manifest::DataPvc(o) => {
-                put(&mut self.claim, o, base, version)?;
-                let status = object::claim(&self.node, &self.settings.platform).status;
-                self.claim.iter_mut().for_each(|c| c.status.clone_from(&status));
-                Ok(())
-            }
-            Manifest::Job(_) => Err(Fault::Terminal("the toy has no jobs".to_owned())),
-        }
-    }
-
-    fn scale(&mut self, field: &Field, uid: &Uid, version: &ResourceVersion) -> Result<(), Fault> {
-        let next = self.next_version();
-        let Some(sts) = self.statefulset.as_mut() else { return check(false) };
-        let meta = &mut sts.metadata;
-        check(meta.uid.as_deref() == Some(uid.as_str()))?;
-        check(meta.resource_version.as_deref() == Some(version.as_str()))?;
-        meta.resource_version = Some(next.to_string());
-        let replicas = match field {
-            Field::Replicas(n) => *n,
-            Field::Suspend(_) => return Err(Fault::Terminal("the toy has no jobs".to_owned())),
-            Field::Paused { generation } => {
-                let mark = (PAUSED_GENERATION.to_owned(), generation.to_string());
-                meta.annotations.get_or_insert_default().extend([mark]);
-                0
-            }
-        };
-        sts.spec.get_or_insert_default().replicas = Some(replicas);
-        Ok(())
-    }
-
-    fn delete(&mut self, kind: Kind, uid: &Uid) -> Result<(), Fault> {
-        let claim = self.claim.as_ref().and_then(|c| c.metadata.uid.as_deref());
-        check(kind == Kind::PersistentVolumeClaim && claim == Some(uid.as_str()))?;
-        self.claim = None;
-        Ok(())
+    fn job_is_done(&self) -> bool {
+        let status = self.job.as_ref().and_then(|j| j.status.as_ref());
+        status.is_some_and(|s| s.conditions.iter().flatten().any(|c| c.type_ == "Complete"))
     }
 
     /// One step of everybody but the operator. Whether anything moved.
     pub fn tick(&mut self) -> bool {
-        let before = (self.pod, self.sidecar.clone(), self.statefulset.clone());
-        if self.pod.is_some_and(|stage| stage != PodStage::Pending) {
+        let before = self.clone();
+        if self.is_reachable() {
             self.sidecar.finish(self.now);
         }
-        let replicas = self.statefulset.as_ref().and_then(|s| s.spec.as_ref()).map_or(0, |s| s.replicas.unwrap_or(1));
-        self.pod = match (replicas, self.pod) {
-            (0, _) => None,
-            (_, None) => Some(PodStage::Pending),
-            (_, Some(PodStage::Pending)) => Some(PodStage::Sidecar),
-            (_, Some(_)) if !self.sidecar.ready => Some(PodStage::Sidecar),
-            (_, Some(PodStage::Sidecar)) => Some(PodStage::Proxy),
-            (_, Some(PodStage::Proxy | PodStage::Ready)) => Some(PodStage::Ready),
-        };
-        if let Some(sts) = &mut self.statefulset {
-            let status = sts.status.get_or_insert_default();
-            status.observed_generation = sts.metadata.generation;
-            status.replicas = replicas;
+        self.tick_statefulset();
+        self.tick_job();
+        if self.pod.is_some() && self.job_pod.is_some() && !self.job_is_done() {
+            self.broken.push("W1: two pods mount the claim".to_owned());
         }
-        before != (self.pod, self.sidecar.clone(), self.statefulset.clone())
+        let parts = |toy: &Self| (toy.pod, toy.job_pod, toy.sidecar.clone(), toy.statefulset.clone(), toy.job.clone());
+        parts(&before) != parts(self)
+    }
+
+    fn tick_statefulset(&mut self) {
+        let Some(sts) = &mut self.statefulset else { return self.lose_pod() };
+        let replicas = sts.spec.as_ref().map_or(0, |s| s.replicas.unwrap_or(1));
+        let revision = revision(sts.spec.as_ref().map(|s| &s.template));
+        let status = sts.status.get_or_insert_default();
+        status.observed_generation = sts.metadata.generation;
+        status.update_revision = Some(revision.clone());
+        status.replicas = replicas;
+        if replicas == 0 {
+            return self.lose_pod();
+        }
+        if self.pod.is_none() {
+            let parent = sts.clone();
+            let uid = format!("uid-pod-{}", self.next_version());
+            self.birth = Some(Birth { parent, revision, uid });
+        }
+        self.pod = Some(next(self.pod, self.sidecar.ready));
+    }
+
+    fn tick_job(&mut self) {
+        let Some(job) = &self.job else { return };
+        if job.spec.as_ref().is_some_and(|s| s.suspend == Some(true)) {
+            return self.lose_job_pod();
+        }
+        if self.job_is_done() {
+            return;
+        }
+        let stage = next(self.job_pod, self.sidecar.ready);
+        self.job_pod = Some(stage);
+        if stage == PodStage::Ready {
+            // seid has halted at its height.
+            self.sidecar.restart();
+            let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+            self.job.iter_mut().for_each(|j| j.status = Some(object::parse(done.clone())));
+        }
+    }
+
+    /// Somebody else sets a label of every StatefulSet that is applied.
+    pub(super) fn contest(&mut self) {
+        if let (Some(value), Some(sts)) = (&self.contested, &mut self.statefulset) {
+            sts.metadata.labels.get_or_insert_default().insert("sei.io/node".to_owned(), value.clone());
+        }
     }
 }
 
-fn seen<T: Clone>(object: Option<&T>) -> Seen<T> {
-    object.cloned().map_or(Seen::Absent, Seen::Present)
+/// How a pod comes up.
+fn next(pod: Option<PodStage>, is_marked: bool) -> PodStage {
+    match pod {
+        None => PodStage::Pending,
+        Some(PodStage::Pending) => PodStage::Sidecar,
+        Some(_) if !is_marked => PodStage::Sidecar,
+        Some(PodStage::Sidecar) => PodStage::Proxy,
+        Some(PodStage::Proxy | PodStage::Ready) => PodStage::Ready,
+    }
 }
 
-fn check(is_current: bool) -> Result<(), Fault> {
-    if is_current { Ok(()) } else { Err(Fault::Conflict("the object has moved on".to_owned())) }
-}
-
-/// Creates or replaces an object, as far as its base allows.
-fn put<T: Clone + Metadata<Ty = ObjectMeta>>(slot: &mut Option<T>, new: &T, base: &Base, version: u64) -> Result<(), Fault> {
-    let live = slot.as_ref().map(|o| (uid_of(o.metadata()), o.metadata().clone()));
-    let (uid, annotations) = match (base, &live) {
-        (Base::Absent, None) => (format!("uid-{version}"), BTreeMap::new()),
-        (Base::At { uid, version }, Some((live_uid, meta))) if uid.as_str() == live_uid => {
-            check(meta.resource_version.as_deref() == Some(version.as_str()))?;
-            (live_uid.clone(), meta.annotations.clone().unwrap_or_default())
-        }
-        (Base::Absent | Base::At { .. }, _) => return check(false),
-    };
-    let mut object = object::stored(new.clone(), &uid, version);
-    object.metadata_mut().annotations.get_or_insert_default().extend(annotations);
-    *slot = Some(object);
-    Ok(())
-}
-
-fn uid_of(meta: &ObjectMeta) -> String {
-    meta.uid.clone().unwrap_or_default()
+fn job_pod(job: &Job, stage: PodStage, is_done: bool) -> Pod {
+    let template = job.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let spec = StatefulSetSpec { template, ..StatefulSetSpec::default() };
+    let parent = StatefulSet { metadata: job.metadata.clone(), spec: Some(spec), ..StatefulSet::default() };
+    let stage = if is_done { PodStage::Pending } else { stage };
+    let (name, uid) = (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
+    let mut pod = object::owned_by(object::pod(&parent, stage), Some(("batch/v1", "Job", &name, &uid)));
+    pod.metadata.uid = Some(format!("{uid}-pod"));
+    if is_done {
+        pod.status.get_or_insert_default().phase = Some("Succeeded".to_owned());
+    }
+    pod
 }

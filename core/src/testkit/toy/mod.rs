@@ -3,6 +3,7 @@
 //! Answers: where a whole life of decisions ends, how many writes it takes, and whether a crash changes the end. Refuses to
 //! know: caches, watches, other nodes, HTTP; those are the business of the pretend cluster and the real one.
 
+mod api;
 mod cluster;
 mod drive;
 mod sidecar;
@@ -11,6 +12,7 @@ pub use drive::{Crash, Ending};
 pub use sidecar::Sidecar;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Service};
 use k8s_openapi::jiff::Timestamp;
 
@@ -42,6 +44,14 @@ pub struct Toy {
     pub volume: Option<PersistentVolume>,
     /// How far the pod has come, if there is one.
     pub pod: Option<PodStage>,
+    /// The bootstrap Job.
+    pub job: Option<Job>,
+    /// How far its pod has come, if there is one.
+    pub job_pod: Option<PodStage>,
+    /// What an admission webhook makes of every image of the pod.
+    pub rewritten_image: Option<String>,
+    /// What somebody else makes of a label that we apply.
+    pub contested: Option<String>,
     /// The sidecar, whose records live on the data volume.
     pub sidecar: Sidecar,
     /// Status writes so far.
@@ -50,6 +60,8 @@ pub struct Toy {
     pub performed: Vec<Effect>,
     /// Laws broken on the way.
     pub broken: Vec<String>,
+    /// What the pod was made from.
+    birth: Option<cluster::Birth>,
     /// Port calls so far.
     calls: usize,
     /// Where the operator dies, if it does.
@@ -75,6 +87,11 @@ impl Toy {
             claim,
             volume,
             pod: None,
+            job: None,
+            job_pod: None,
+            rewritten_image: None,
+            contested: None,
+            birth: None,
             sidecar: Sidecar::default(),
             writes: 0,
             performed: Vec::new(),
