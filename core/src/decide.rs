@@ -25,6 +25,7 @@ use crate::plan::advance::{self, Broken, Progress};
 use crate::plan::recipe::{self, Inputs};
 use crate::plan::supersede::{self, Rest};
 use crate::plan::{self, Stage, choose, cursor};
+use crate::rivals::{self, Permit};
 use crate::scale::{self, Scale};
 use crate::steady::{self, CanBeAsked};
 use crate::task::bootstrap::MOST_RESTARTS;
@@ -97,9 +98,19 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     if let Some(topics) = steady::sidecar_ready(world, &mut draft) {
         return Decision::Look(topics);
     }
+    if draft.find(&ConditionType::StateSyncReady).is_none() {
+        // Shown once; a Running node needs no witnesses any more (V13).
+        let _ = gate::witnesses::gate(world, &mut draft);
+    }
+    draft.tidy();
     let mut why: Vec<WaitingOn> = steady::show(world, &mut draft).into_iter().collect();
     drift::record_unobserved(world, &mut draft);
+    let rival = running_rival(world, &mut draft);
     let asked = steady::can_be_asked(world, &draft);
+    if let Some(text) = gate::workflow::occupied(node) {
+        why.push(WaitingOn::Workflow(text));
+        return with_start(world, draft, why, Wake::OnChange);
+    }
     match Stage::of(node.status.plan.as_ref()) {
         Stage::Unreadable(text) => return hold(draft, WaitingOn::PlanUnreadable(text), Wake::OnChange),
         Stage::Active(plan) => {
@@ -128,6 +139,13 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
             }
         },
     };
+    // Of two that share a key, one whose pod went away is not let go again while the other runs.
+    if let (Some(text), Some((recipe, _))) = (&rival, &chosen)
+        && recipe.tasks.iter().any(|(t, _)| *t == TaskType::MarkReady)
+    {
+        why.push(WaitingOn::Rival(text.clone()));
+        return with_start(world, draft, why, Wake::After(GATE_POLL));
+    }
     let Some((recipe, drifted)) = chosen else {
         let wake = steady::wake(&draft);
         return with_start(world, draft, why, wake);
@@ -163,6 +181,17 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         return begin(world, draft, recipe.plan(node));
     }
     begin(world, draft, recipe.plan(node))
+}
+
+/// Whether a Running node shares a key with another one that runs, from the caches; shown on the node.
+fn running_rival(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<String> {
+    let Seen::Present(around) = &world.observed.neighbourhood else { return None };
+    let standing = rivals::standing(world.node, around);
+    rivals::show(draft, &standing);
+    match standing {
+        rivals::Standing::Shared(text) | rivals::Standing::HeldBy(text) => Some(text),
+        rivals::Standing::Clear | rivals::Standing::NotYet(_) => None,
+    }
 }
 
 /// A failed node stays as it is until it is asked to start over.
@@ -208,6 +237,11 @@ fn first_plan(world: World<'_>, mut draft: StatusDraft<'_>, blocked: Option<Wait
         Ok(resolved) => resolved,
         Err(look) => return look,
     };
+    match rivals::permit(world, &mut draft) {
+        Permit::Granted => {}
+        Permit::Look(topics) => return Decision::Look(topics),
+        Permit::Refused(why, wake) => return hold(draft, why, wake),
+    }
     // Whether a StatefulSet exists has a say in the plan.
     if let Seen::Unknown(_) = world.observed.statefulset
         && !world.observed.has_looked(&Topic::StatefulSet)
@@ -317,6 +351,8 @@ fn seed(draft: &mut StatusDraft<'_>, node: &api::SeiNode) {
     use ConditionStatus::{False, Unknown};
     draft.seed(ConditionType::Ready, Unknown, "NotObserved", "nothing is known of the node yet");
     failure::seed(draft);
+    draft.seed(ConditionType::WorkflowInProgress, False, "NoWorkflow", "no workflow occupies the node");
+    draft.seed(ConditionType::KeyConflict, False, "NoConflict", "no other node has a key or the claim of this one");
     draft.seed(ConditionType::ChildContested, False, "NotContested", "nobody sets back what is applied");
     draft.seed(ConditionType::PodOutdated, False, "UpToDate", "the pod is at the template of its StatefulSet");
     draft.seed(ConditionType::NodeUpdateInProgress, False, "NoUpdate", "no update is under way");
@@ -353,7 +389,7 @@ fn paused(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
 }
 
 /// What follows from walking the plan in the draft. `fresh`: the plan is not stored yet.
-fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh: bool) -> Decision {
+fn carry_on(world: World<'_>, mut draft: StatusDraft<'_>, progress: Progress, fresh: bool) -> Decision {
     if let Some(broken) = progress.broken {
         return match &world.node.status.plan {
             Some(plan) if !fresh => replace(world, draft, plan, broken),
@@ -367,8 +403,8 @@ fn carry_on(world: World<'_>, draft: StatusDraft<'_>, progress: Progress, fresh:
     let Progress { mut effects, mut looks, mut why, wake, .. } = progress;
     let place = place(&draft);
     let mut wake = wake.unwrap_or(Wake::OnChange);
-    let scale = match scale::bootstrap(world, &draft) {
-        Scale::Right => scale::start(world, &draft),
+    let scale = match scale::bootstrap(world, &mut draft) {
+        Scale::Right => scale::start(world, &mut draft),
         other => other,
     };
     match scale {
@@ -487,8 +523,8 @@ fn failure_text(draft: &StatusDraft<'_>) -> String {
 }
 
 /// Starts the pod if it should run, and shows what there is to show.
-fn with_start(world: World<'_>, draft: StatusDraft<'_>, mut why: Vec<WaitingOn>, wake: Wake) -> Decision {
-    match scale::start(world, &draft) {
+fn with_start(world: World<'_>, mut draft: StatusDraft<'_>, mut why: Vec<WaitingOn>, wake: Wake) -> Decision {
+    match scale::start(world, &mut draft) {
         Scale::Right => settle(draft, Vec::new(), decision::Rest::new(wake, why)),
         Scale::Do(effect) => settle(draft, vec![effect], decision::Rest::new(NOW, why)),
         Scale::Look(topics) => Decision::Look(topics),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
 use crate::api::status::{FailedTaskDetail, StoredPlan};
-use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus};
+use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus, TaskType};
 use crate::decision::StatusWrite;
 use crate::failure;
 use crate::ident::{NodeKey, ResourceVersion, Uid};
@@ -134,6 +134,27 @@ impl<'a> StatusDraft<'a> {
             task.status = TaskStatus::Pending;
             task.error = None;
             task.submitted_at = None;
+        }
+    }
+
+    /// A finished plan that an older operator left on a Running node: a finished convergence plan is removed, and an update
+    /// that its condition still shows as under way has ended.
+    pub(crate) fn tidy(&mut self) {
+        let Some(plan) = &self.next.plan else { return };
+        let verdict = match &plan.phase {
+            PlanPhase::Complete => Verdict::Complete,
+            PlanPhase::Failed => {
+                let index = plan.failed_task_index.and_then(|i| usize::try_from(i).ok()).unwrap_or_default();
+                let error = plan.failed_task_detail.as_ref().map_or("unknown", |d| d.error.as_str()).to_owned();
+                Verdict::Failed { index, error }
+            }
+            PlanPhase::Active | PlanPhase::Other(_) => return,
+        };
+        let (id, detail) = (plan.id.clone(), plan.failed_task_detail.clone());
+        let is_init = plan.tasks.iter().any(|t| t.task_type == TaskType::EnsureDataPvc);
+        update_ended(self, &verdict, &id, detail.as_ref());
+        if matches!(verdict, Verdict::Complete) && !is_init {
+            self.next.plan = None;
         }
     }
 

@@ -57,6 +57,10 @@ pub enum WaitingOn {
     Bootstrap(String),
     /// A plan that can't go on is brought to rest before another one replaces it.
     Replacing(String),
+    /// A workflow occupies the node.
+    Workflow(String),
+    /// Another node has, or wants, a key or the claim.
+    Rival(String),
     /// The spec asks for something that a live node can't do.
     Held(String),
     /// A failure is not tried again before its back-off is over.
@@ -90,6 +94,8 @@ impl WaitingOn {
             Self::Rollout(_) => "RollingOut",
             Self::Bootstrap(_) => "Bootstrapping",
             Self::Replacing(_) => "ReplacingPlan",
+            Self::Workflow(_) => "WorkflowOccupied",
+            Self::Rival(_) => "KeyConflict",
             Self::Held(_) => "SpecHeld",
             Self::BackingOff(_) => "BackingOff",
         }
@@ -114,6 +120,8 @@ impl fmt::Display for WaitingOn {
             | Self::Rollout(text)
             | Self::Bootstrap(text)
             | Self::Replacing(text)
+            | Self::Workflow(text)
+            | Self::Rival(text)
             | Self::Held(text)
             | Self::BackingOff(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),

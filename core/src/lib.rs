@@ -27,6 +27,7 @@ mod pod;
 pub mod quantity;
 pub mod render;
 mod retry;
+pub mod rivals;
 mod scale;
 mod steady;
 mod task;

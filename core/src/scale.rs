@@ -23,6 +23,7 @@ use crate::owner::{self, Owner};
 use crate::plan::advance::is_complete;
 use crate::pod;
 use crate::render;
+use crate::rivals::{self, Permit};
 use crate::world::{Seen, Topic, World};
 
 /// Annotation of the StatefulSet: the generation of the node that asked for the pause.
@@ -45,7 +46,7 @@ pub(crate) enum Scale {
 }
 
 /// Whether to start the pod of a node that is not paused.
-pub(crate) fn start(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
+pub(crate) fn start(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
     let observed = world.observed;
     let Some(sts) = observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours) else {
         return Scale::Right;
@@ -69,7 +70,7 @@ pub(crate) fn start(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);
     }
-    if let Some(wait) = others_on_the_claim(world) {
+    if let Some(wait) = others_on_the_claim(world).or_else(|| rivals(world, draft)) {
         return wait;
     }
     write(world, of_set(world, sts), Field::Replicas(1))
@@ -77,7 +78,7 @@ pub(crate) fn start(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
 
 /// Until its bootstrap is torn down, a StatefulSet that exists has no pod, and the bootstrap Job is let go once nothing
 /// else mounts the claim (W1).
-pub(crate) fn bootstrap(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
+pub(crate) fn bootstrap(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
     let observed = world.observed;
     let Some(plan) = draft.status().plan.as_ref().filter(|p| is_complete(p, &TaskType::TeardownBootstrap) == Some(false)) else {
         return Scale::Right;
@@ -101,9 +102,18 @@ pub(crate) fn bootstrap(world: World<'_>, draft: &StatusDraft<'_>) -> Scale {
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);
     }
-    match others_on_the_claim(world) {
+    match others_on_the_claim(world).or_else(|| rivals(world, draft)) {
         Some(wait) => wait,
         None => write(world, of_job(world, job), Field::Suspend(false)),
+    }
+}
+
+/// Another node that has a say in the start.
+fn rivals(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Scale> {
+    match rivals::permit(world, draft) {
+        Permit::Granted => None,
+        Permit::Look(topics) => Some(Scale::Look(topics)),
+        Permit::Refused(why, wake) => Some(Scale::Wait(why, wake)),
     }
 }
 

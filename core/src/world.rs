@@ -17,6 +17,7 @@ use crate::api::{SeiNode, Stamp};
 use crate::effect::{Fault, Outcome};
 use crate::ident::{EffectId, TaskId};
 use crate::platform::Platform;
+use crate::rivals::Neighbourhood;
 
 /// One node and what surrounds it, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ pub struct Observed {
     pub sidecar_tasks: Seen<BTreeMap<TaskId, SidecarTask>>,
     /// SeiNodes that a label peer source of this node selects.
     pub peers: Seen<Vec<PeerNode>>,
+    /// Nodes of the namespace and what mounts keys and claims there.
+    pub neighbourhood: Seen<Neighbourhood>,
     /// The witness registry.
     pub registry: Registry,
     /// How the effects of the last act of this pass went. Hints: a crash loses them.
@@ -110,6 +113,8 @@ pub enum Topic {
     SidecarTasks,
     /// Label peers and their node ids.
     Peers,
+    /// Nodes, StatefulSets, Jobs and pods of the namespace, for keys and claims.
+    Neighbourhood,
 }
 
 /// Absence is knowledge. `Unknown` is not.

@@ -25,6 +25,8 @@ mod life;
 mod modes;
 #[path = "live/pause.rs"]
 mod pause;
+#[path = "live/rivals.rs"]
+mod rivals;
 #[path = "live/sample.rs"]
 mod sample;
 #[path = "live/stale.rs"]
@@ -79,6 +81,8 @@ async fn live() -> Result<(), LiveError> {
         convergence::a_template_edit_reaches_the_statefulset_and_shows_on_the_pod,
         convergence::s05_an_edit_of_the_chain_is_held,
         convergence::a_failed_node_starts_over_when_asked,
+        rivals::s03_of_two_nodes_with_one_key_only_one_runs,
+        rivals::s03_two_operators_and_two_nodes_with_one_key,
         admission::every_case_of_the_contract_holds,
     ];
     assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());

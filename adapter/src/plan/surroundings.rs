@@ -85,6 +85,8 @@ impl Surroundings {
                 Topic::Health => self.seen.health.clone_from(&there.health),
                 Topic::SidecarTasks => self.seen.sidecar_tasks.clone_from(&there.sidecar_tasks),
                 Topic::Peers => self.seen.peers.clone_from(&there.peers),
+                // No other node is brought, so nobody else wants its keys or its claim.
+                Topic::Neighbourhood => self.seen.neighbourhood = Seen::Absent,
             }
         }
         self.seen.looked.extend(topics);

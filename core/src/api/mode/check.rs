@@ -187,7 +187,7 @@ fn keys(validator: &Validator, spec: &SeiNodeSpec) -> Result<(), SpecError> {
         return refuse(
             Mode::Validator,
             "nodeKey.secret.secretName",
-            "must not be empty beside a signing key",
+            "must not be empty beside signingKey",
             "name the Secret of the node key",
         );
     };

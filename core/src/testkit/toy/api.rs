@@ -22,6 +22,7 @@ impl Toy {
         let health = if self.sidecar.ready { Health::Ready } else { Health::NotReady };
         let secrets = object::secret_names(&self.node).into_iter();
         let observed = Observed {
+            neighbourhood: Seen::Absent,
             statefulset: seen(self.statefulset.as_ref()),
             service: seen(self.service.as_ref()),
             config_map: seen(self.config_map.as_ref()),
