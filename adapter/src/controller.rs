@@ -140,7 +140,12 @@ fn feed_nodes(client: &Client, feed: NodeFeed, stop: &CancellationToken) -> Arc<
 }
 
 /// A watch of children: an event wakes the node that controls the object.
-fn feed<K>(client: &Client, config: watcher::Config, wake: &UnboundedSender<ObjectRef<SeiNode>>, stop: &CancellationToken) -> Arc<Cache<K>>
+fn feed<K>(
+    client: &Client,
+    config: watcher::Config,
+    wake: &UnboundedSender<ObjectRef<SeiNode>>,
+    stop: &CancellationToken,
+) -> Arc<Cache<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -148,7 +153,11 @@ where
     spawn(client, config, stop, move |event: &Event<K>| {
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
             let meta = object.meta();
-            let owner = meta.owner_references.iter().flatten().find(|o| o.controller == Some(true) && o.kind == "SeiNode");
+            let owner = meta
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|o| o.controller == Some(true) && o.kind == "SeiNode");
             if let (Some(owner), Some(namespace)) = (owner, &meta.namespace) {
                 let _ = wake.unbounded_send(ObjectRef::new(&owner.name).within(namespace));
             }
@@ -313,16 +322,24 @@ impl Failures {
 }
 
 /// One pass over one node. A panic is a bug of ours: it is counted, and this node alone is tried again later.
-async fn pass(node: &SeiNode, live: &Arc<Live>, failures: &Failures) -> Result<Action, std::convert::Infallible> {
+async fn pass(
+    node: &SeiNode,
+    live: &Arc<Live>,
+    failures: &Failures,
+) -> Result<Action, std::convert::Infallible> {
     let key = NodeKey::of(node);
     let plan = node.status.plan.as_ref().map(|p| p.id.clone()).unwrap_or_default();
     let span = info_span!("reconcile", node = %key, uid = node.uid(), generation = node.generation(), plan);
     let started = Instant::now();
     live.metrics().node(node);
-    let guarded = AssertUnwindSafe(reconcile(live.as_ref(), &key).instrument(span.clone())).catch_unwind().await;
+    let guarded =
+        AssertUnwindSafe(reconcile(live.as_ref(), &key).instrument(span.clone())).catch_unwind().await;
     let result = guarded.unwrap_or_else(|panic| {
         live.metrics().panicked();
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(ReconcileError::Panicked(text.unwrap_or_else(|| "no text".to_owned())))
     });
     live.metrics().reconciled(started.elapsed(), result.is_err());
@@ -344,19 +361,26 @@ async fn pass(node: &SeiNode, live: &Arc<Live>, failures: &Failures) -> Result<A
 }
 
 /// Kinds of the Go operator that have no controller here.
-const UNMANAGED: [(&str, &str); 3] =
-    [("SeiNetwork", "seinetworks"), ("SeiNodeTask", "seinodetasks"), ("SeiNodeTaskWorkflow", "seinodetaskworkflows")];
+const UNMANAGED: [(&str, &str); 3] = [
+    ("SeiNetwork", "seinetworks"),
+    ("SeiNodeTask", "seinodetasks"),
+    ("SeiNodeTaskWorkflow", "seinodetaskworkflows"),
+];
 
 /// Says so where objects exist that nobody handles any more.
 pub async fn report_unmanaged(client: &Client, live: &Live) {
     for (kind, plural) in UNMANAGED {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("sei.io", "v1alpha1", kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("sei.io", "v1alpha1", kind), plural);
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let list = perform::limited(async { api.list(&ListParams::default().limit(1)).await }).await;
         match list {
             Ok(list) if !list.items.is_empty() => {
                 live.metrics().unmanaged(kind);
-                error!(kind, "objects of this kind exist, and no controller handles them: this operator handles SeiNode only");
+                error!(
+                    kind,
+                    "objects of this kind exist, and no controller handles them: this operator handles SeiNode only"
+                );
             }
             Ok(_) => {}
             // The kind is not installed, or not ours to list: then there is nothing to say.

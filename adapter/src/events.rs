@@ -57,7 +57,9 @@ impl Announcer {
         let now = Time(self.clock.now());
         if count > 1 {
             let body = json!({"count": count, "lastTimestamp": now, "message": notice.message});
-            match limited(async { api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await }).await {
+            match limited(async { api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await })
+                .await
+            {
                 Ok(_) => return,
                 // Events expire; then it is made anew.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -73,7 +75,9 @@ impl Announcer {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 // An earlier run of the operator has made it.
                 let body = json!({"count": 2, "lastTimestamp": now});
-                let patched = limited(async { api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await }).await;
+                let patched =
+                    limited(async { api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await })
+                        .await;
                 if let Err(error) = patched {
                     warn!(%error, reason = notice.reason, "an event could not be counted up");
                 }
@@ -106,7 +110,11 @@ impl Announcer {
 /// The name of an event follows from what it says, so that equal ones fold over restarts too.
 fn event_name(node: &SeiNode, notice: &Notice) -> String {
     let what = format!("{}/{}/{}", node.uid(), notice.reason, notice.message);
-    format!("{}.{}", node.name(), &seinode_core::ident::task_id("event", &api::TaskType::Other(what), 0)[..13])
+    format!(
+        "{}.{}",
+        node.name(),
+        &seinode_core::ident::task_id("event", &api::TaskType::Other(what), 0)[..13]
+    )
 }
 
 fn event(node: &SeiNode, notice: &Notice, name: &str, now: &Time) -> Event {

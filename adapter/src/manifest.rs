@@ -40,11 +40,15 @@ pub enum ManifestError {
 
 /// Every document of a file.
 pub fn documents(path: &Path) -> Result<Vec<Value>, ManifestError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ManifestError::Unreadable { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ManifestError::Unreadable { path: path.to_owned(), source })?;
     let mut out = Vec::new();
     for (i, document) in serde_yaml_ng::Deserializer::from_str(&text).enumerate() {
-        let value = Value::deserialize(document)
-            .map_err(|source| ManifestError::Yaml { path: path.to_owned(), index: i + 1, source })?;
+        let value = Value::deserialize(document).map_err(|source| ManifestError::Yaml {
+            path: path.to_owned(),
+            index: i + 1,
+            source,
+        })?;
         if !value.is_null() {
             out.push(value);
         }
@@ -104,7 +108,8 @@ fn node(mut document: Value) -> Result<SeiNode, String> {
 /// Whether a text can be a key of the config schema: at least two lower-case words with dots between.
 fn is_override_key(key: &str) -> bool {
     let word = |w: &str| {
-        !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+        !w.is_empty()
+            && w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
     };
     key.contains('.') && key.split('.').all(word)
 }

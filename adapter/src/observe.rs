@@ -96,15 +96,26 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         Some(_) => Seen::default(),
         None => own(caches.claims.seen(namespace, &mode::data_claim_name(name, &node.spec))),
     };
-    let mut pods: Vec<Pod> =
-        caches.pods.get(&ObjectRef::new(&names::pod(name)).within(namespace)).map(Arc::unwrap_or_clone).into_iter().collect();
+    let mut pods: Vec<Pod> = caches
+        .pods
+        .get(&ObjectRef::new(&names::pod(name)).within(namespace))
+        .map(Arc::unwrap_or_clone)
+        .into_iter()
+        .collect();
     let job = own(caches.jobs.seen(namespace, &names::bootstrap_job(name)));
     if let Seen::Present(job) = &job {
         // The bootstrap pod has a name that can't be told; few nodes have one at a time, so a search is fine.
-        let of_job = |p: &Arc<Pod>| p.namespace().as_deref() == Some(namespace) && p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref());
+        let of_job = |p: &Arc<Pod>| {
+            p.namespace().as_deref() == Some(namespace)
+                && p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref())
+        };
         pods.extend(caches.pods.state().into_iter().filter(of_job).map(Arc::unwrap_or_clone));
     }
-    let registry = if seinode_core::needs_registry(node) { registry(live, &node.spec.chain_id).await } else { Registry::NotAsked };
+    let registry = if seinode_core::needs_registry(node) {
+        registry(live, &node.spec.chain_id).await
+    } else {
+        Registry::NotAsked
+    };
     Observed {
         statefulset: own(caches.statefulsets.seen(namespace, name)),
         service: own(caches.services.seen(namespace, name)),
@@ -132,7 +143,9 @@ async fn registry(live: &Live, chain: &str) -> Registry {
         RegistrySource::File(path) => match tokio::fs::read_to_string(path).await {
             Ok(text) => text,
             // A missing file is an empty registry (`platform-config.md` 1.5).
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Registry::Entries(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Registry::Entries(Vec::new());
+            }
             Err(error) => return Registry::Unreadable(error.to_string()),
         },
     };
@@ -149,10 +162,13 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
     let caches = &live.caches;
     match topic {
         Topic::Node => {}
-        Topic::StatefulSet => observed.statefulset = read(client, &caches.statefulsets, namespace, name).await,
+        Topic::StatefulSet => {
+            observed.statefulset = read(client, &caches.statefulsets, namespace, name).await
+        }
         Topic::Service => observed.service = read(client, &caches.services, namespace, name).await,
         Topic::ConfigMap => {
-            observed.config_map = read(client, &caches.config_maps, namespace, &names::rbac_proxy_config(name)).await;
+            observed.config_map =
+                read(client, &caches.config_maps, namespace, &names::rbac_proxy_config(name)).await;
         }
         Topic::Job => observed.job = read(client, &caches.jobs, namespace, &names::bootstrap_job(name)).await,
         Topic::DataPvc => {
@@ -193,7 +209,11 @@ async fn read_volume(live: &Live, claim: Option<&PersistentVolumeClaim>) -> Seen
 /// A live read of one object, remembered where the watch shows objects of its kind.
 async fn read<K>(client: &kube::Client, cache: &Cache<K>, namespace: &str, name: &str) -> Seen<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + 'static,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let answer = limited(async { api.get_opt(name).await }).await;
@@ -220,8 +240,12 @@ fn found<A, B>(answer: Result<Option<A>, Blind>, map: impl FnOnce(A) -> B) -> Se
 async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Blind> {
     match tokio::time::timeout(API_LIMIT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 401 || status.code == 403 => Err(Blind::Forbidden),
-        Ok(Err(kube::Error::Api(status))) => Err(Blind::Unreachable(format!("the API server answered {}", status.code))),
+        Ok(Err(kube::Error::Api(status))) if status.code == 401 || status.code == 403 => {
+            Err(Blind::Forbidden)
+        }
+        Ok(Err(kube::Error::Api(status))) => {
+            Err(Blind::Unreachable(format!("the API server answered {}", status.code)))
+        }
         Ok(Err(_)) => Err(Blind::Unreachable("the API server could not be asked".to_owned())),
         Err(_) => Err(Blind::Unreachable("the API server gave no answer in time".to_owned())),
     }
@@ -248,7 +272,8 @@ async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> Seen<Health
 
 /// What of the pods makes an older answer of the sidecar worthless.
 fn fingerprint(observed: &Observed) -> String {
-    let uid = observed.statefulset.present().and_then(|s: &StatefulSet| s.metadata.uid.clone()).unwrap_or_default();
+    let uid =
+        observed.statefulset.present().and_then(|s: &StatefulSet| s.metadata.uid.clone()).unwrap_or_default();
     let pods = observed.pods.present().into_iter().flatten();
     let job = observed.job.present().and_then(|j| j.metadata.uid.clone()).unwrap_or_default();
     let of_node = pods.filter(|p| p.owner_references().iter().any(|o| o.uid == uid || o.uid == job));
@@ -256,7 +281,9 @@ fn fingerprint(observed: &Observed) -> String {
         .flat_map(|p| {
             let pod = p.metadata.uid.clone().unwrap_or_default();
             let status = p.status.iter().flat_map(|s| s.init_container_statuses.iter().flatten());
-            status.map(move |c| format!("{pod}/{}/{}/{}/{:?}", c.name, c.restart_count, c.ready, c.started)).collect::<Vec<_>>()
+            status
+                .map(move |c| format!("{pod}/{}/{}/{}/{:?}", c.name, c.restart_count, c.ready, c.started))
+                .collect::<Vec<_>>()
         })
         .collect();
     parts.sort();
@@ -264,7 +291,10 @@ fn fingerprint(observed: &Observed) -> String {
 }
 
 /// The sidecar's records; what a plan names and the list of the newest hundred does not show is asked for by id.
-async fn sidecar_tasks(live: &Live, node: &SeiNode) -> Seen<BTreeMap<seinode_core::ident::TaskId, seinode_core::world::SidecarTask>> {
+async fn sidecar_tasks(
+    live: &Live,
+    node: &SeiNode,
+) -> Seen<BTreeMap<seinode_core::ident::TaskId, seinode_core::world::SidecarTask>> {
     const SHOWN: usize = 100;
     let key = NodeKey::of(node);
     let mut seen = live.sidecars.tasks(&key).await;
@@ -300,13 +330,19 @@ async fn neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
     );
     match (nodes, sets, jobs, pods) {
         (Ok(nodes), Ok(sets), Ok(jobs), Ok(pods)) => Seen::Present(gather(node, nodes, &sets, &jobs, &pods)),
-        (Err(blind), ..) | (_, Err(blind), ..) | (_, _, Err(blind), _) | (.., Err(blind)) => Seen::Unknown(blind),
+        (Err(blind), ..) | (_, Err(blind), ..) | (_, _, Err(blind), _) | (.., Err(blind)) => {
+            Seen::Unknown(blind)
+        }
     }
 }
 
 async fn list<K>(client: &kube::Client, namespace: &str) -> Result<Vec<K>, Blind>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + 'static,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     limited(async move { api.list(&ListParams::default()).await }).await.map(|list| list.items)
@@ -314,12 +350,16 @@ where
 
 /// The same from the caches, for a node with keys: whether another one runs with them.
 fn cached_neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
-    let keys: Vec<_> = rivals::named(node.name(), &node.spec).into_iter().filter(|e| matches!(e, Exclusive::Key(_))).collect();
+    let keys: Vec<_> = rivals::named(node.name(), &node.spec)
+        .into_iter()
+        .filter(|e| matches!(e, Exclusive::Key(_)))
+        .collect();
     if keys.is_empty() {
         return Seen::default();
     }
     let space = node.namespace();
-    let near = live.caches.nodes.all().into_iter().filter(|n| n.namespace() == space && n.uid() != node.uid());
+    let near =
+        live.caches.nodes.all().into_iter().filter(|n| n.namespace() == space && n.uid() != node.uid());
     let nodes: Vec<SeiNode> = near
         .filter(|n| rivals::named(n.name(), &n.spec).iter().any(|e| keys.contains(e)))
         .map(Arc::unwrap_or_clone)
@@ -330,10 +370,21 @@ fn cached_neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
     Seen::Present(gather(node, nodes, &sets, &[], &[]))
 }
 
-fn gather(node: &SeiNode, nodes: Vec<SeiNode>, sets: &[StatefulSet], jobs: &[Job], pods: &[Pod]) -> Neighbourhood {
+fn gather(
+    node: &SeiNode,
+    nodes: Vec<SeiNode>,
+    sets: &[StatefulSet],
+    jobs: &[Job],
+    pods: &[Pod],
+) -> Neighbourhood {
     let mut mounts = Vec::new();
     let mut owners = std::collections::HashMap::new();
-    let mut add = |kind: &str, meta: &ObjectMeta, spec: Option<&PodSpec>, owner: Option<String>, template: bool, live: bool| {
+    let mut add = |kind: &str,
+                   meta: &ObjectMeta,
+                   spec: Option<&PodSpec>,
+                   owner: Option<String>,
+                   template: bool,
+                   live: bool| {
         let what = spec.map(rivals::mounted).unwrap_or_default();
         if !what.is_empty() {
             let object = format!("{kind} {}", meta.name.as_deref().unwrap_or_default());
@@ -358,7 +409,8 @@ fn gather(node: &SeiNode, nodes: Vec<SeiNode>, sets: &[StatefulSet], jobs: &[Job
         if pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded")) {
             continue;
         }
-        let through = pod.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
+        let through =
+            pod.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
         let owner = through.and_then(|uid| owners.get(&uid).cloned().flatten());
         add("Pod", &pod.metadata, pod.spec.as_ref(), owner, false, true);
     }
@@ -369,7 +421,9 @@ fn gather(node: &SeiNode, nodes: Vec<SeiNode>, sets: &[StatefulSet], jobs: &[Job
 /// Other SeiNodes that label sources select, with their node ids: asked at once, within limits, and remembered.
 async fn peers(live: &Live, node: &SeiNode) -> Vec<PeerNode> {
     let all = live.caches.nodes.all();
-    let selected = all.into_iter().filter(|p| p.uid() != node.uid() && seinode_core::selects_peer(node, p.namespace(), p.labels()));
+    let selected = all
+        .into_iter()
+        .filter(|p| p.uid() != node.uid() && seinode_core::selects_peer(node, p.namespace(), p.labels()));
     let mut found: Vec<PeerNode> = futures::stream::iter(selected)
         .map(|peer| async move {
             let node_id = node_id(live, &peer).await;

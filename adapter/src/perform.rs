@@ -59,7 +59,12 @@ async fn one(live: &Live, node: &SeiNode, op: &Op) -> Result<(), Fault> {
 /// Server-side apply, forced: force settles who owns a field, the guard in the body settles staleness.
 async fn apply<K>(live: &Live, cache: &Cache<K>, manifest: &Manifest, base: &Base) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + 'static,
 {
     let ObjectRef { namespace, name, .. } = manifest.target();
     let mut body = manifest.to_json();
@@ -78,7 +83,13 @@ where
 }
 
 /// One field of a StatefulSet or Job, guarded by uid and version.
-async fn scale(live: &Live, target: &ObjectRef, field: &Field, uid: &Uid, version: &ResourceVersion) -> Result<(), Fault> {
+async fn scale(
+    live: &Live,
+    target: &ObjectRef,
+    field: &Field,
+    uid: &Uid,
+    version: &ResourceVersion,
+) -> Result<(), Fault> {
     let stop = target.kind == Kind::Job;
     let (spec, annotations) = match field {
         Field::Replicas(replicas) => (json!({"replicas": replicas}), None),
@@ -104,7 +115,11 @@ async fn scale(live: &Live, target: &ObjectRef, field: &Field, uid: &Uid, versio
 
 async fn merge<K>(live: &Live, cache: &Cache<K>, target: &ObjectRef, body: &Value) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + 'static,
 {
     let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -112,7 +127,12 @@ where
     learn(cache, &target.namespace, &target.name, answer)
 }
 
-async fn delete(live: &Live, target: &ObjectRef, uid: &Uid, version: Option<&ResourceVersion>) -> Result<(), Fault> {
+async fn delete(
+    live: &Live,
+    target: &ObjectRef,
+    uid: &Uid,
+    version: Option<&ResourceVersion>,
+) -> Result<(), Fault> {
     match target.kind {
         Kind::ConfigMap => remove(live, &live.caches.config_maps, target, uid, version).await,
         Kind::Job => remove(live, &live.caches.jobs, target, uid, version).await,
@@ -120,7 +140,8 @@ async fn delete(live: &Live, target: &ObjectRef, uid: &Uid, version: Option<&Res
         Kind::Service => remove(live, &live.caches.services, target, uid, version).await,
         Kind::StatefulSet => remove(live, &live.caches.statefulsets, target, uid, version).await,
         Kind::Pod => {
-            let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(live.client.clone(), &target.namespace);
+            let api: Api<k8s_openapi::api::core::v1::Pod> =
+                Api::namespaced(live.client.clone(), &target.namespace);
             let params = preconditions(uid, version);
             gone_is_fine(limited(async { api.delete(&target.name, &params).await }).await.map(|_| ()))
         }
@@ -142,7 +163,11 @@ async fn remove<K>(
     version: Option<&ResourceVersion>,
 ) -> Result<(), Fault>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + 'static,
 {
     let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
     let params = preconditions(uid, version);
@@ -159,7 +184,12 @@ fn gone_is_fine(answer: Result<(), kube::Error>) -> Result<(), Fault> {
     }
 }
 
-async fn finalizer(live: &Live, node: &SeiNode, finalizers: &[String], version: &ResourceVersion) -> Result<(), Fault> {
+async fn finalizer(
+    live: &Live,
+    node: &SeiNode,
+    finalizers: &[String],
+    version: &ResourceVersion,
+) -> Result<(), Fault> {
     let body = json!({"metadata": {"uid": node.uid(), "resourceVersion": version, "finalizers": finalizers}});
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), node.namespace());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -181,7 +211,12 @@ async fn finalizer(live: &Live, node: &SeiNode, finalizers: &[String], version: 
 }
 
 /// Remembers what the answer tells, and sorts what went wrong.
-fn learn<K>(cache: &Cache<K>, namespace: &str, name: &str, answer: Result<K, kube::Error>) -> Result<(), Fault>
+fn learn<K>(
+    cache: &Cache<K>,
+    namespace: &str,
+    name: &str,
+    answer: Result<K, kube::Error>,
+) -> Result<(), Fault>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + 'static,
 {
@@ -199,7 +234,9 @@ where
 }
 
 /// A request with a time limit.
-pub(crate) async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+pub(crate) async fn limited<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
     match tokio::time::timeout(API_LIMIT, request).await {
         Ok(answer) => answer,
         Err(_) => Err(kube::Error::Service("no answer in time".into())),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use seinode_core::decide;
 use seinode_core::decision::{Decision, Rest, Wake};
 use seinode_core::effect::Op;
 use seinode_core::ident::NodeKey;
 use seinode_core::world::{Topic, World};
-use seinode_core::decide;
 use tracing::{debug, info, warn};
 
 use crate::error::ReconcileError;

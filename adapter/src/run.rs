@@ -32,7 +32,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.metrics_secure {
-        error!(flag = "--metrics-secure", "secure metrics are not supported: leave the flag out and put a proxy in front");
+        error!(
+            flag = "--metrics-secure",
+            "secure metrics are not supported: leave the flag out and put a proxy in front"
+        );
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
     let client = client(&args).await?;
@@ -41,8 +44,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
     let metrics = Arc::new(Metrics::new());
     let watches = controller::watches(&client, &stop);
-    let registry = args.platform.as_ref().map_or_else(|| RegistrySource::Text(String::new()), |p| RegistrySource::File(trimmed(p)));
-    let sidecars = Sidecars::new(Sidecars::http(), args.sidecar_url_template.clone(), TokenSource::File(args.sidecar_token_file.clone()));
+    let registry = args
+        .platform
+        .as_ref()
+        .map_or_else(|| RegistrySource::Text(String::new()), |p| RegistrySource::File(trimmed(p)));
+    let sidecars = Sidecars::new(
+        Sidecars::http(),
+        args.sidecar_url_template.clone(),
+        TokenSource::File(args.sidecar_token_file.clone()),
+    );
     let live = Arc::new(Live::new(
         client.clone(),
         Arc::clone(&watches.caches),
@@ -84,12 +94,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 async fn client(args: &RunArgs) -> anyhow::Result<Client> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
-            let file = Kubeconfig::read_from(path).with_context(|| format!("can't read kubeconfig {}", path.display()))?;
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("can't read kubeconfig {}", path.display()))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
                 .with_context(|| format!("can't use kubeconfig {}", path.display()))?
         }
-        None => Config::infer().await.context("no way to an API server: give --kubeconfig, set KUBECONFIG, or run in a pod")?,
+        None => Config::infer()
+            .await
+            .context("no way to an API server: give --kubeconfig, set KUBECONFIG, or run in a pod")?,
     };
     let agent = concat!("seinode-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));

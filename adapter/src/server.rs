@@ -15,7 +15,11 @@ use crate::live::Live;
 use crate::telemetry::Metrics;
 
 /// Serves the metrics until stopped.
-pub async fn metrics(address: SocketAddr, metrics: Arc<Metrics>, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn metrics(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let app = Router::new().route(
         "/metrics",
         get(move || {
@@ -53,7 +57,9 @@ pub async fn probes(address: SocketAddr, live: Arc<Live>, stop: CancellationToke
 }
 
 async fn serve(address: SocketAddr, app: Router, stop: CancellationToken, what: &str) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await.inspect_err(|error| warn!(%address, %error, what, "can't listen"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .inspect_err(|error| warn!(%address, %error, what, "can't listen"))?;
     info!(address = %listener.local_addr()?, what, "listening");
     axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }

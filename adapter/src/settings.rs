@@ -160,7 +160,10 @@ pub enum SettingsError {
 }
 
 /// Reads and checks the platform file and the gateway variables (`platform-config.md` 1.4).
-pub fn load_platform(path: Option<&PathBuf>, variables: &BTreeMap<String, String>) -> Result<Platform, SettingsError> {
+pub fn load_platform(
+    path: Option<&PathBuf>,
+    variables: &BTreeMap<String, String>,
+) -> Result<Platform, SettingsError> {
     let text = match path {
         None => String::new(),
         Some(path) => match std::fs::read_to_string(trimmed(path)) {
@@ -196,7 +199,9 @@ pub fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString
         let text = argument.to_string_lossy();
         let single = text.strip_prefix('-').filter(|rest| !rest.starts_with('-') && rest.chars().count() > 1);
         match single {
-            Some(rest) if i > 0 && rest.starts_with(char::is_alphabetic) => out.push(format!("--{rest}").into()),
+            Some(rest) if i > 0 && rest.starts_with(char::is_alphabetic) => {
+                out.push(format!("--{rest}").into())
+            }
             _ => out.push(argument),
         }
     }
@@ -230,7 +235,10 @@ mod tests {
     fn addresses_read_as_the_go_operator_writes_them() {
         assert_eq!(parse_address("0"), Ok(Address(None)));
         assert_eq!(parse_address(":8080").map(|a| a.0.map(|s| s.port())), Ok(Some(8080)));
-        assert_eq!(parse_address("127.0.0.1:1").map(|a| a.0.map(|s| s.to_string())), Ok(Some("127.0.0.1:1".into())));
+        assert_eq!(
+            parse_address("127.0.0.1:1").map(|a| a.0.map(|s| s.to_string())),
+            Ok(Some("127.0.0.1:1".into()))
+        );
         assert!(parse_address("8080").is_err());
     }
 

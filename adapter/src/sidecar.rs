@@ -100,9 +100,9 @@ impl Sidecars {
         };
         match serde_json::from_slice::<Vec<SidecarTask>>(answer.body()) {
             Ok(list) => Seen::Present(list.into_iter().map(|t| (TaskId::new(&t.id), t)).collect()),
-            Err(error) => {
-                Seen::Unknown(Blind::Unreachable(format!("the sidecar's list of tasks can't be read: {error}")))
-            }
+            Err(error) => Seen::Unknown(Blind::Unreachable(format!(
+                "the sidecar's list of tasks can't be read: {error}"
+            ))),
         }
     }
 
@@ -111,7 +111,9 @@ impl Sidecars {
         match self.call(node, Method::GET, &format!("/v0/tasks/{id}"), None, CALL_LIMIT).await {
             Ok(answer) if answer.status() == StatusCode::OK => match serde_json::from_slice(answer.body()) {
                 Ok(task) => Seen::Present(task),
-                Err(error) => Seen::Unknown(Blind::Unreachable(format!("record {id} can't be read: {error}"))),
+                Err(error) => {
+                    Seen::Unknown(Blind::Unreachable(format!("record {id} can't be read: {error}")))
+                }
             },
             Ok(answer) if answer.status() == StatusCode::NOT_FOUND => Seen::Absent,
             Ok(answer) => Seen::Unknown(Blind::Unreachable(refusal(answer.status()))),
@@ -127,11 +129,15 @@ impl Sidecars {
             node_id: String,
         }
         match self.call(node, Method::GET, "/v0/node-id", None, NODE_ID_LIMIT).await {
-            Ok(answer) if answer.status() == StatusCode::OK => match serde_json::from_slice::<NodeId>(answer.body()) {
-                Ok(id) if !id.node_id.is_empty() => Seen::Present(id.node_id),
-                Ok(_) => Seen::Unknown(Blind::Unreachable("the node id is empty".into())),
-                Err(error) => Seen::Unknown(Blind::Unreachable(format!("the node id can't be read: {error}"))),
-            },
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                match serde_json::from_slice::<NodeId>(answer.body()) {
+                    Ok(id) if !id.node_id.is_empty() => Seen::Present(id.node_id),
+                    Ok(_) => Seen::Unknown(Blind::Unreachable("the node id is empty".into())),
+                    Err(error) => {
+                        Seen::Unknown(Blind::Unreachable(format!("the node id can't be read: {error}")))
+                    }
+                }
+            }
             Ok(answer) => Seen::Unknown(Blind::Unreachable(refusal(answer.status()))),
             Err(error) => Seen::Unknown(Blind::Unreachable(error.text())),
         }
@@ -139,7 +145,8 @@ impl Sidecars {
 
     /// Submits a task (`sidecar.md` 3.1).
     pub async fn submit(&self, node: &NodeKey, submit: &Submit) -> Result<(), Fault> {
-        let body = serde_json::to_vec(submit).map_err(|e| Fault::Terminal(format!("the task can't be encoded: {e}")))?;
+        let body = serde_json::to_vec(submit)
+            .map_err(|e| Fault::Terminal(format!("the task can't be encoded: {e}")))?;
         match self.call(node, Method::POST, "/v0/tasks", Some(body), CALL_LIMIT).await {
             Ok(answer) => match answer.status() {
                 StatusCode::CREATED | StatusCode::ACCEPTED => Ok(()),
@@ -172,7 +179,8 @@ impl Sidecars {
         limit: Duration,
     ) -> Result<Response<Bytes>, CallError> {
         let base = self.template.replace("{namespace}", &node.namespace).replace("{name}", &node.name);
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", base.trim_end_matches('/')));
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", base.trim_end_matches('/')));
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -185,7 +193,9 @@ impl Sidecars {
         let mut transport = self.transport.clone();
         let sent = async move { transport.ready().await?.call(request).await };
         match tokio::time::timeout(limit, sent).await {
-            Err(_) => Err(CallError::NoAnswer(format!("the sidecar gave no answer within {} s", limit.as_secs()))),
+            Err(_) => {
+                Err(CallError::NoAnswer(format!("the sidecar gave no answer within {} s", limit.as_secs())))
+            }
             Ok(Err(error)) if error.is::<NotConnected>() => Err(CallError::NotSent(NotConnected.to_string())),
             Ok(Err(_)) => Err(CallError::NoAnswer("the connection to the sidecar broke".to_owned())),
             Ok(Ok(answer)) => {
@@ -210,11 +220,14 @@ impl Sidecars {
         let fresh = read.as_ref().ok().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
         match (fresh, cached) {
             (Some(token), _) => {
-                *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((token.clone(), Instant::now()));
+                *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                    Some((token.clone(), Instant::now()));
                 Ok(Some(token))
             }
             (None, Some((old, _))) => Ok(Some(old)),
-            (None, None) => Err(CallError::NotSent(format!("there is no token for the sidecar in {}", path.display()))),
+            (None, None) => {
+                Err(CallError::NotSent(format!("there is no token for the sidecar in {}", path.display())))
+            }
         }
     }
 

@@ -82,7 +82,9 @@ pub async fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(twice) = first_duplicate(&nodes) {
-        return Ok(refuse(&format!("metadata.name: node {twice} is given twice; give each node its own name")));
+        return Ok(refuse(&format!(
+            "metadata.name: node {twice} is given twice; give each node its own name"
+        )));
     }
     let (platform, registry) = match settings(&args) {
         Ok(both) => both,
@@ -111,7 +113,8 @@ fn settings(args: &SimulateArgs) -> Result<(Platform, RegistrySource), SettingsE
         return Ok((Platform::builtin(), RegistrySource::Text(platform::BUILTIN.to_owned())));
     };
     // The gateway variables serve no purpose here, so none are asked for.
-    let gateway = platform::GATEWAY_VARIABLES.iter().map(|name| ((*name).to_owned(), "unused".to_owned())).collect();
+    let gateway =
+        platform::GATEWAY_VARIABLES.iter().map(|name| ((*name).to_owned(), "unused".to_owned())).collect();
     Ok((load_platform(Some(path), &gateway)?, RegistrySource::File(path.clone())))
 }
 
@@ -178,7 +181,9 @@ impl Scene {
                 });
                 if self.store.get(Kind::Secret, node.namespace(), &name).is_err() {
                     self.display.note(&format!("made up a Secret {name} for {}", NodeKey::of(node)));
-                    self.store.create(Kind::Secret, object).with_context(|| format!("can't create Secret {name}"))?;
+                    self.store
+                        .create(Kind::Secret, object)
+                        .with_context(|| format!("can't create Secret {name}"))?;
                 }
             }
             if let Some(claim) = mode::imported_claim_name(&node.spec) {
@@ -189,14 +194,17 @@ impl Scene {
         for node in nodes {
             let object = serde_json::to_value(node)?;
             let key = NodeKey::of(node);
-            self.store.create(Kind::SeiNode, object).with_context(|| format!("can't create SeiNode {key}"))?;
+            self.store
+                .create(Kind::SeiNode, object)
+                .with_context(|| format!("can't create SeiNode {key}"))?;
         }
         Ok(())
     }
 
     /// A claim that was filled beforehand, bound to a volume large enough for any mode.
     fn create_claim(&self, node: &SeiNode, claim: &str) -> anyhow::Result<()> {
-        let (namespace, volume, capacity) = (node.namespace(), format!("imported-{claim}"), json!({"storage": "100Ti"}));
+        let (namespace, volume, capacity) =
+            (node.namespace(), format!("imported-{claim}"), json!({"storage": "100Ti"}));
         let pvc = self.store.create(
             Kind::PersistentVolumeClaim,
             json!({
@@ -216,9 +224,19 @@ impl Scene {
                 },
             }),
         )?;
-        self.store.update_status(Kind::PersistentVolume, "", &volume, &json!({"status": {"phase": "Bound"}}))?;
+        self.store.update_status(
+            Kind::PersistentVolume,
+            "",
+            &volume,
+            &json!({"status": {"phase": "Bound"}}),
+        )?;
         let status = json!({"phase": "Bound", "capacity": capacity, "accessModes": ["ReadWriteOnce"]});
-        self.store.update_status(Kind::PersistentVolumeClaim, namespace, claim, &json!({"status": status}))?;
+        self.store.update_status(
+            Kind::PersistentVolumeClaim,
+            namespace,
+            claim,
+            &json!({"status": status}),
+        )?;
         Ok(())
     }
 
@@ -239,7 +257,9 @@ impl Scene {
                 if nodes.iter().any(|n| n.status.phase == Some(NodePhase::Failed)) {
                     return Verdict::Failed;
                 }
-                if nodes.len() == keys.len() && nodes.iter().all(|n| n.status.phase == Some(NodePhase::Running)) {
+                if nodes.len() == keys.len()
+                    && nodes.iter().all(|n| n.status.phase == Some(NodePhase::Running))
+                {
                     return Verdict::Running;
                 }
                 if changes.changed().await.is_err() {
@@ -284,7 +304,12 @@ fn judge(new: &Value, old: Option<&Value>) -> Result<Value, Vec<SimFieldError>> 
         Some(old) if old.get("status") != new.get("status") => admission::check_status(old, new),
         Some(old) => admission::check_update(old, new),
     };
-    result.map_err(|errors| errors.into_iter().map(|e| SimFieldError { message: e.to_string(), field: e.path, cause: "FieldValueInvalid" }).collect())
+    result.map_err(|errors| {
+        errors
+            .into_iter()
+            .map(|e| SimFieldError { message: e.to_string(), field: e.path, cause: "FieldValueInvalid" })
+            .collect()
+    })
 }
 
 /// The pretend sidecars as a transport.
@@ -355,7 +380,9 @@ impl Display {
             let key = NodeKey::of(node);
             let bar = bars.as_ref().map(|bars| {
                 let bar = bars.add(indicatif::ProgressBar::new(0));
-                if let Ok(style) = indicatif::ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {wide_msg}") {
+                if let Ok(style) =
+                    indicatif::ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {wide_msg}")
+                {
                     bar.set_style(style);
                 }
                 bar.set_prefix(key.to_string());
@@ -364,7 +391,12 @@ impl Display {
             (key, Shown { bar, plan: String::new(), done: 0, phase: None, waiting: String::new() })
         });
         let nodes_shown = shown.collect();
-        Self { bars, nodes: Mutex::new(nodes_shown), many: nodes.len() > 1, start: tokio::time::Instant::now() }
+        Self {
+            bars,
+            nodes: Mutex::new(nodes_shown),
+            many: nodes.len() > 1,
+            start: tokio::time::Instant::now(),
+        }
     }
 
     fn note(&self, text: &str) {

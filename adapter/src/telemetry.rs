@@ -90,15 +90,43 @@ impl Metrics {
             unmanaged: Family::default(),
             registry: Registry::default(),
         };
-        registry.register("sei_controller_reconcile_duration_seconds", "Time of one reconcile pass", this.reconciles.clone());
-        registry.register("sei_controller_reconcile_errors", "Reconcile passes that came to no rest", this.errors.clone());
-        registry.register("sei_controller_reconcile_panics", "Reconcile passes that panicked", this.panics.clone());
+        registry.register(
+            "sei_controller_reconcile_duration_seconds",
+            "Time of one reconcile pass",
+            this.reconciles.clone(),
+        );
+        registry.register(
+            "sei_controller_reconcile_errors",
+            "Reconcile passes that came to no rest",
+            this.errors.clone(),
+        );
+        registry.register(
+            "sei_controller_reconcile_panics",
+            "Reconcile passes that panicked",
+            this.panics.clone(),
+        );
         registry.register("sei_controller_status_writes", "Stored status writes", this.status_writes.clone());
-        registry.register("sei_controller_status_conflicts", "Status writes refused as stale", this.conflicts.clone());
+        registry.register(
+            "sei_controller_status_conflicts",
+            "Status writes refused as stale",
+            this.conflicts.clone(),
+        );
         registry.register("sei_controller_effects", "Effects by verb and outcome", this.effects.clone());
-        registry.register("sei_controller_seinode_sidecar_health_probes", "Readiness probes of sidecars", this.probes.clone());
-        registry.register("sei_controller_seinode_phase", "1 for the current phase of a node", this.phase.clone());
-        registry.register("sei_controller_plan_active", "1 while a plan of the node runs", this.plan_active.clone());
+        registry.register(
+            "sei_controller_seinode_sidecar_health_probes",
+            "Readiness probes of sidecars",
+            this.probes.clone(),
+        );
+        registry.register(
+            "sei_controller_seinode_phase",
+            "1 for the current phase of a node",
+            this.phase.clone(),
+        );
+        registry.register(
+            "sei_controller_plan_active",
+            "1 while a plan of the node runs",
+            this.plan_active.clone(),
+        );
         registry.register(
             "sei_controller_unmanaged_objects",
             "1 where objects of a kind exist that no controller of this program handles",
@@ -143,7 +171,9 @@ impl Metrics {
             Some(Fault::Terminal(_)) => "terminal",
             Some(Fault::Transient(_)) => "transient",
         };
-        self.effects.get_or_create(&EffectLabels { verb: verb.to_owned(), outcome: outcome.to_owned() }).inc();
+        self.effects
+            .get_or_create(&EffectLabels { verb: verb.to_owned(), outcome: outcome.to_owned() })
+            .inc();
     }
 
     pub(crate) fn health_probe(&self, namespace: &str, health: &Seen<Health>) {
@@ -202,8 +232,9 @@ fn phase_labels(node: &SeiNode, phase: &NodePhase) -> PhaseLabels {
 
 /// Logs go to stderr: stdout is for results.
 pub fn init(level: &str, format: LogFormat) {
-    let filter = EnvFilter::try_from_env("RUST_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},kube_runtime=warn,kube_client=warn,hyper=warn,tower=warn")));
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| {
+        EnvFilter::new(format!("{level},kube_runtime=warn,kube_client=warn,hyper=warn,tower=warn"))
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call (in tests) leaves the first setup in place.
     let _ = match format {

@@ -47,14 +47,25 @@ pub(crate) fn children(world: World<'_>, draft: &mut StatusDraft<'_>) -> Childre
     let node = world.node;
     let replicas = observed.statefulset.present().and_then(|s| s.spec.as_ref()?.replicas).unwrap_or(0);
     // A child that can't be rendered is left as it is; the platform's settings are checked at start.
-    let Ok(statefulset) = render::statefulset(node, &world.settings.platform, replicas) else { return Children::Right };
+    let Ok(statefulset) = render::statefulset(node, &world.settings.platform, replicas) else {
+        return Children::Right;
+    };
     let config = Manifest::ConfigMap(render::rbac_proxy_config(node));
     let service = Manifest::Service(render::service(node));
     let all = [
-        (TaskType::ApplyRbacProxyConfig, compare(world, draft, &observed.config_map, &config, Topic::ConfigMap)),
+        (
+            TaskType::ApplyRbacProxyConfig,
+            compare(world, draft, &observed.config_map, &config, Topic::ConfigMap),
+        ),
         (
             TaskType::ApplyStatefulSet,
-            compare(world, draft, &observed.statefulset, &Manifest::StatefulSet(statefulset), Topic::StatefulSet),
+            compare(
+                world,
+                draft,
+                &observed.statefulset,
+                &Manifest::StatefulSet(statefulset),
+                Topic::StatefulSet,
+            ),
         ),
         (TaskType::ApplyService, compare(world, draft, &observed.service, &service, Topic::Service)),
     ];
@@ -67,7 +78,9 @@ pub(crate) fn children(world: World<'_>, draft: &mut StatusDraft<'_>) -> Childre
                 applies.push(task);
                 paths.push(path);
             }
-            Child::Differs { path, contested: Some(manager) } => contested.push(format!("{path} (set by {manager})")),
+            Child::Differs { path, contested: Some(manager) } => {
+                contested.push(format!("{path} (set by {manager})"))
+            }
         }
     }
     if !looks.is_empty() {
@@ -75,12 +88,23 @@ pub(crate) fn children(world: World<'_>, draft: &mut StatusDraft<'_>) -> Childre
     }
     if !contested.is_empty() {
         let text = format!("somebody sets back what this operator applies: {}", contested.join(", "));
-        draft.condition(ConditionType::ChildContested, ConditionStatus::True, "SetBack", &crate::draft::cut(&text));
+        draft.condition(
+            ConditionType::ChildContested,
+            ConditionStatus::True,
+            "SetBack",
+            &crate::draft::cut(&text),
+        );
     }
     if applies.is_empty() { Children::Right } else { Children::Apply(applies, paths.join(", ")) }
 }
 
-fn compare<T>(world: World<'_>, draft: &StatusDraft<'_>, seen: &Seen<T>, rendered: &Manifest, topic: Topic) -> Child
+fn compare<T>(
+    world: World<'_>,
+    draft: &StatusDraft<'_>,
+    seen: &Seen<T>,
+    rendered: &Manifest,
+    topic: Topic,
+) -> Child
 where
     T: Serialize + Metadata<Ty = ObjectMeta>,
 {
@@ -114,7 +138,8 @@ fn contested(world: World<'_>, draft: &StatusDraft<'_>, meta: &ObjectMeta, path:
         return None;
     }
     let entries = || meta.managed_fields.iter().flatten();
-    let ours = entries().filter(|e| e.manager.as_deref() == Some(FIELD_MANAGER) && e.operation.as_deref() == Some("Apply"));
+    let ours = entries()
+        .filter(|e| e.manager.as_deref() == Some(FIELD_MANAGER) && e.operation.as_deref() == Some("Apply"));
     let applied = ours.filter_map(|e| e.time.as_ref()).map(|t| t.0).max()?;
     if retry::elapsed(applied, world.now) >= TRUCE {
         return None;
@@ -126,5 +151,10 @@ fn contested(world: World<'_>, draft: &StatusDraft<'_>, meta: &ObjectMeta, path:
 
 /// A repair begins, in the draft.
 pub(crate) fn repairing(draft: &mut StatusDraft<'_>, paths: &str) {
-    draft.condition(ConditionType::ChildContested, ConditionStatus::False, "Repaired", &crate::draft::cut(paths));
+    draft.condition(
+        ConditionType::ChildContested,
+        ConditionStatus::False,
+        "Repaired",
+        &crate::draft::cut(paths),
+    );
 }

@@ -69,12 +69,13 @@ pub fn decide(world: &World<'_>) -> Decision {
         Some(NodePhase::Failed) => failed(world, draft, held),
         // Not "no phase": an init plan on a volume that a newer version works on would be the worst guess (law 16).
         Some(NodePhase::Other(text)) if !text.is_empty() => {
-            let why = WaitingOn::PlanUnreadable(format!("status.phase is {text:?}, which this version does not know"));
+            let why = WaitingOn::PlanUnreadable(format!(
+                "status.phase is {text:?}, which this version does not know"
+            ));
             hold(draft, why, Wake::OnChange)
         }
-        Some(NodePhase::Pending | NodePhase::Initializing | NodePhase::Terminating | NodePhase::Other(_)) | None => {
-            starting(world, draft, held)
-        }
+        Some(NodePhase::Pending | NodePhase::Initializing | NodePhase::Terminating | NodePhase::Other(_))
+        | None => starting(world, draft, held),
     }
 }
 
@@ -152,7 +153,10 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     };
     let left = failure::back_off(&draft);
     if !left.is_zero() {
-        why.push(WaitingOn::BackingOff(format!("the last plan failed; {} is tried again later", recipe.kind.as_str())));
+        why.push(WaitingOn::BackingOff(format!(
+            "the last plan failed; {} is tried again later",
+            recipe.kind.as_str()
+        )));
         return with_start(world, draft, why, Wake::After(left));
     }
     if let Some(what) = drifted {
@@ -164,7 +168,9 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
             CanBeAsked::Yes => true,
             CanBeAsked::No => false,
             CanBeAsked::Unsure(left) => {
-                why.push(WaitingOn::Sidecar("the sidecar does not answer; an update waits to see if it will".to_owned()));
+                why.push(WaitingOn::Sidecar(
+                    "the sidecar does not answer; an update waits to see if it will".to_owned(),
+                ));
                 return with_start(world, draft, why, Wake::After(left));
             }
         };
@@ -210,7 +216,8 @@ fn failed(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) ->
     }
     let left = failure::back_off(&draft);
     if !left.is_zero() {
-        let waiting = WaitingOn::BackingOff("the node was asked to start over and waits out its back-off".to_owned());
+        let waiting =
+            WaitingOn::BackingOff("the node was asked to start over and waits out its back-off".to_owned());
         return with_start(world, draft, vec![waiting], Wake::After(left));
     }
     if let Some(plan) = &node.status.plan {
@@ -272,7 +279,9 @@ fn active(
 ) -> Decision {
     if let Some(text) = held {
         // A plan that has applied the StatefulSet runs to its end; an earlier one waits, and none is replaced.
-        if advance::is_complete(plan, &TaskType::ApplyStatefulSet) == Some(false) || plan::is_convergence(plan) {
+        if advance::is_complete(plan, &TaskType::ApplyStatefulSet) == Some(false)
+            || plan::is_convergence(plan)
+        {
             let why = WaitingOn::Held(text);
             show_wait(&mut draft, &why);
             draft.insist();
@@ -306,7 +315,11 @@ impl Resolved<'_> {
 /// With the peers that were resolved before: for comparisons that set them aside.
 fn peerless<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Resolved<'a> {
     let status = draft.status();
-    Resolved { node: world.node, peers: status.resolved_peers.clone(), witnesses: status.resolved_state_syncers.clone() }
+    Resolved {
+        node: world.node,
+        peers: status.resolved_peers.clone(),
+        witnesses: status.resolved_state_syncers.clone(),
+    }
 }
 
 /// With the peers of today; `Err` asks for a look at them first.
@@ -352,11 +365,26 @@ fn seed(draft: &mut StatusDraft<'_>, node: &api::SeiNode) {
     draft.seed(ConditionType::Ready, Unknown, "NotObserved", "nothing is known of the node yet");
     failure::seed(draft);
     draft.seed(ConditionType::WorkflowInProgress, False, "NoWorkflow", "no workflow occupies the node");
-    draft.seed(ConditionType::KeyConflict, False, "NoConflict", "no other node has a key or the claim of this one");
+    draft.seed(
+        ConditionType::KeyConflict,
+        False,
+        "NoConflict",
+        "no other node has a key or the claim of this one",
+    );
     draft.seed(ConditionType::ChildContested, False, "NotContested", "nobody sets back what is applied");
-    draft.seed(ConditionType::PodOutdated, False, "UpToDate", "the pod is at the template of its StatefulSet");
+    draft.seed(
+        ConditionType::PodOutdated,
+        False,
+        "UpToDate",
+        "the pod is at the template of its StatefulSet",
+    );
     draft.seed(ConditionType::NodeUpdateInProgress, False, "NoUpdate", "no update is under way");
-    draft.seed(ConditionType::SidecarReady, Unknown, "NotAsked", "the sidecar is asked once the node is Running");
+    draft.seed(
+        ConditionType::SidecarReady,
+        Unknown,
+        "NotAsked",
+        "the sidecar is asked once the node is Running",
+    );
     let spec = &node.spec;
     let checks = [
         (ConditionType::ImportPvcReady, mode::imported_claim_name(spec).is_some()),
@@ -470,7 +498,8 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
         }
         Broken::NotOurs(_) | Broken::Outdated(_) if node.status.phase == Some(NodePhase::Running) => {
             let answering = !matches!(steady::can_be_asked(world, &draft), CanBeAsked::No);
-            choose::for_running(world, &draft, resolved.inputs(), answering).map(|(recipe, _)| recipe.plan(node))
+            choose::for_running(world, &draft, resolved.inputs(), answering)
+                .map(|(recipe, _)| recipe.plan(node))
         }
         Broken::NotOurs(_) | Broken::Outdated(_) => {
             Some(choose::first(world, resolved.inputs(), Some(plan)).plan(node))
@@ -479,7 +508,8 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
     let text = match broken {
         Broken::Lost(_, text) | Broken::NotOurs(text) | Broken::Outdated(text) => text,
     };
-    let updating = next.as_ref().is_some_and(|p| p.tasks.iter().any(|t| t.task_type == TaskType::ObserveImage));
+    let updating =
+        next.as_ref().is_some_and(|p| p.tasks.iter().any(|t| t.task_type == TaskType::ObserveImage));
     let kind = ConditionType::NodeUpdateInProgress;
     if updating {
         draft.condition(kind, ConditionStatus::True, "UpdateStarted", &crate::draft::cut(&text));
@@ -497,7 +527,12 @@ fn end(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
     if draft.status().phase == Some(NodePhase::Running) {
         let completed = node.status.plan.as_ref().filter(|_| !is_failed(&draft));
         if completed.is_some_and(|p| p.tasks.iter().any(|t| t.task_type == TaskType::MarkReady)) {
-            draft.condition(ConditionType::SidecarReady, ConditionStatus::True, "Ready", "the sidecar lets seid run");
+            draft.condition(
+                ConditionType::SidecarReady,
+                ConditionStatus::True,
+                "Ready",
+                "the sidecar lets seid run",
+            );
         }
         if node.status.phase != Some(NodePhase::Running) {
             steady::record_images(world, &mut draft);
@@ -542,7 +577,12 @@ fn hold(mut draft: StatusDraft<'_>, why: WaitingOn, wake: Wake) -> Decision {
 }
 
 fn show_wait(draft: &mut StatusDraft<'_>, why: &WaitingOn) {
-    draft.condition(ConditionType::Ready, ConditionStatus::False, why.reason(), &crate::draft::cut(&why.to_string()));
+    draft.condition(
+        ConditionType::Ready,
+        ConditionStatus::False,
+        why.reason(),
+        &crate::draft::cut(&why.to_string()),
+    );
 }
 
 /// Store what is worth a write, then act; act at once where the intent is stored already; else rest.

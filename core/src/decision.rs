@@ -181,7 +181,11 @@ impl Commit {
         }
         let ids = |status: &SeiNodeStatus| {
             status.plan.as_ref().map(|plan| {
-                (plan.id.clone(), plan.phase.clone(), plan.tasks.iter().map(|t| (t.id.clone(), t.retry_count)).collect::<Vec<_>>())
+                (
+                    plan.id.clone(),
+                    plan.phase.clone(),
+                    plan.tasks.iter().map(|t| (t.id.clone(), t.retry_count)).collect::<Vec<_>>(),
+                )
             })
         };
         if ids(&answer.status) != ids(&self.write.status) {
@@ -203,7 +207,9 @@ pub enum NotStored {
         answered: Uid,
     },
     /// The answer does not hold the plan.
-    #[error("the answer does not hold the plan that was written; does the installed CustomResourceDefinition know all its fields?")]
+    #[error(
+        "the answer does not hold the plan that was written; does the installed CustomResourceDefinition know all its fields?"
+    )]
     OtherPlan,
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn decide(world: World<'_>) -> Decision {
         let mut draft = StatusDraft::open(node, world.now);
         draft.terminate();
         if let Some(write) = draft.write() {
-            return Decision::Commit(Commit::new(write, Act::new(Vec::new(), waiting("the phase was set to Terminating"))));
+            return Decision::Commit(Commit::new(
+                write,
+                Act::new(Vec::new(), waiting("the phase was set to Terminating")),
+            ));
         }
     }
     match claim(world) {
@@ -81,7 +84,8 @@ fn claim(world: World<'_>) -> Claim {
 /// Removes the finalizer, as the last thing.
 fn finish(world: World<'_>) -> Decision {
     let node = world.node;
-    let finalizers = node.metadata.finalizers.iter().flatten().filter(|f| *f != api::FINALIZER).cloned().collect();
+    let finalizers =
+        node.metadata.finalizers.iter().flatten().filter(|f| *f != api::FINALIZER).cloned().collect();
     let version = ResourceVersion::new(node.resource_version());
     let id = EffectId::new(format!("finalizer/{version}/remove"));
     attempt(world, Effect { id, task: None, op: Op::Finalizer { finalizers, version } })
@@ -90,9 +94,9 @@ fn finish(world: World<'_>) -> Decision {
 /// Carries an effect out, or waits where it has just gone wrong.
 pub(crate) fn attempt(world: World<'_>, effect: Effect) -> Decision {
     match world.observed.fault(&effect.id) {
-        Some(Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text)) => {
-            Decision::Rest(waiting(text))
-        }
+        Some(
+            Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text),
+        ) => Decision::Rest(waiting(text)),
         None => {
             let rest = Rest::new(Wake::After(Duration::ZERO), Vec::new());
             Decision::Act(Act::new(vec![effect], rest))

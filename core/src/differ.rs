@@ -46,7 +46,8 @@ fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> O
                 if script && (key == "command" || key == "args") {
                     return (without_script(key, x, a) != without_script(key, y, b)).then_some(here);
                 }
-                let quantities = quantities || ((key == "requests" || key == "limits") && path.ends_with("resources"));
+                let quantities =
+                    quantities || ((key == "requests" || key == "limits") && path.ends_with("resources"));
                 difference(x, y, &here, quantities)
             })
         }
@@ -54,7 +55,10 @@ fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> O
             if a.len() != b.len() {
                 return Some(path.to_owned());
             }
-            a.iter().zip(b).enumerate().find_map(|(i, (x, y))| difference(x, y, &format!("{path}[{i}]"), quantities))
+            a.iter()
+                .zip(b)
+                .enumerate()
+                .find_map(|(i, (x, y))| difference(x, y, &format!("{path}[{i}]"), quantities))
         }
         (Value::String(a), Value::String(b)) if quantities => {
             let same = a == b || matches!((Quantity::parse(a), Quantity::parse(b)), (Ok(x), Ok(y)) if x == y);

@@ -58,12 +58,28 @@ impl<'a> StatusDraft<'a> {
     }
 
     /// Sets a condition, at today's generation.
-    pub(crate) fn condition(&mut self, kind: ConditionType, status: ConditionStatus, reason: &str, message: &str) {
+    pub(crate) fn condition(
+        &mut self,
+        kind: ConditionType,
+        status: ConditionStatus,
+        reason: &str,
+        message: &str,
+    ) {
         let stored = condition::find(&self.node.status.conditions, &kind).filter(|c| c.status == status);
         let since = stored.and_then(|c| c.last_transition_time.clone());
-        condition::set(&mut self.next.conditions, kind.clone(), status, reason, message, self.node.generation(), self.now);
+        condition::set(
+            &mut self.next.conditions,
+            kind.clone(),
+            status,
+            reason,
+            message,
+            self.node.generation(),
+            self.now,
+        );
         // Two rules may speak of one condition in a pass; what moves its time is the step from what is stored.
-        if let (Some(_), Some(drafted)) = (&since, self.next.conditions.iter_mut().find(|c| c.condition_type == kind)) {
+        if let (Some(_), Some(drafted)) =
+            (&since, self.next.conditions.iter_mut().find(|c| c.condition_type == kind))
+        {
             drafted.last_transition_time = since;
         }
     }
@@ -145,7 +161,8 @@ impl<'a> StatusDraft<'a> {
             PlanPhase::Complete => Verdict::Complete,
             PlanPhase::Failed => {
                 let index = plan.failed_task_index.and_then(|i| usize::try_from(i).ok()).unwrap_or_default();
-                let error = plan.failed_task_detail.as_ref().map_or("unknown", |d| d.error.as_str()).to_owned();
+                let error =
+                    plan.failed_task_detail.as_ref().map_or("unknown", |d| d.error.as_str()).to_owned();
                 Verdict::Failed { index, error }
             }
             PlanPhase::Active | PlanPhase::Other(_) => return,
@@ -199,13 +216,23 @@ impl<'a> StatusDraft<'a> {
                 }
                 if self.find(&ConditionType::PlanFailed).is_some_and(|c| c.status == ConditionStatus::True) {
                     let message = format!("plan {plan_id} has completed");
-                    self.condition(ConditionType::PlanFailed, ConditionStatus::False, "PlanComplete", &message);
+                    self.condition(
+                        ConditionType::PlanFailed,
+                        ConditionStatus::False,
+                        "PlanComplete",
+                        &message,
+                    );
                 }
             }
             Verdict::Failed { .. } => {
                 let detail = detail.unwrap_or_default();
                 let message = format!("plan {plan_id}, task {}: {}", detail.task_type, detail.error);
-                self.condition(ConditionType::PlanFailed, ConditionStatus::True, "TaskFailed", &cut(&message));
+                self.condition(
+                    ConditionType::PlanFailed,
+                    ConditionStatus::True,
+                    "TaskFailed",
+                    &cut(&message),
+                );
                 failure::failed(self);
             }
         }
@@ -248,7 +275,12 @@ impl<'a> StatusDraft<'a> {
 }
 
 /// An update that was under way has ended with its plan.
-fn update_ended(draft: &mut StatusDraft<'_>, verdict: &Verdict, plan: &str, detail: Option<&FailedTaskDetail>) {
+fn update_ended(
+    draft: &mut StatusDraft<'_>,
+    verdict: &Verdict,
+    plan: &str,
+    detail: Option<&FailedTaskDetail>,
+) {
     let kind = ConditionType::NodeUpdateInProgress;
     if draft.find(&kind).is_none_or(|c| c.status != ConditionStatus::True) {
         return;
@@ -309,11 +341,13 @@ fn is_urgent(base: &SeiNodeStatus, next: &SeiNodeStatus) -> bool {
     if base.phase != next.phase || base.endpoint != next.endpoint {
         return true;
     }
-    let running = |s: &SeiNodeStatus| s.plan.as_ref().filter(|p| p.phase == PlanPhase::Active).map(|p| p.id.clone());
+    let running =
+        |s: &SeiNodeStatus| s.plan.as_ref().filter(|p| p.phase == PlanPhase::Active).map(|p| p.id.clone());
     let in_plan = running(base).is_some() && running(base) == running(next);
     let plans_differ = match (&base.plan, &next.plan) {
         (Some(a), Some(b)) if in_plan => {
-            let kept = |p: &StoredPlan| p.tasks.iter().map(|t| (t.id.clone(), t.retry_count)).collect::<Vec<_>>();
+            let kept =
+                |p: &StoredPlan| p.tasks.iter().map(|t| (t.id.clone(), t.retry_count)).collect::<Vec<_>>();
             kept(a) != kept(b)
         }
         (a, b) => a != b,
@@ -321,8 +355,10 @@ fn is_urgent(base: &SeiNodeStatus, next: &SeiNodeStatus) -> bool {
     let waits = |c: &Condition| in_plan && !NEVER_WAITS.contains(&c.condition_type);
     plans_differ
         || next.conditions.iter().filter(|c| !waits(c)).any(|c| {
-            condition::find(&base.conditions, &c.condition_type)
-                .is_none_or(|old| (&old.status, &old.reason, old.observed_generation) != (&c.status, &c.reason, c.observed_generation))
+            condition::find(&base.conditions, &c.condition_type).is_none_or(|old| {
+                (&old.status, &old.reason, old.observed_generation)
+                    != (&c.status, &c.reason, c.observed_generation)
+            })
         })
 }
 

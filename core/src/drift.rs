@@ -14,7 +14,8 @@ use crate::world::{Seen, World};
 /// What differs, for people; `None` if nothing does.
 pub(crate) fn of(world: World<'_>, draft: &StatusDraft<'_>) -> Option<String> {
     let spec = &world.node.spec;
-    let (seid, sidecar) = (spec.image.as_str(), mode::sidecar_image(spec, &world.settings.platform.images.sidecar));
+    let (seid, sidecar) =
+        (spec.image.as_str(), mode::sidecar_image(spec, &world.settings.platform.images.sidecar));
     let status = draft.status();
     let recorded = status.current_image.as_deref().unwrap_or_default();
     if recorded != seid {
@@ -25,7 +26,8 @@ pub(crate) fn of(world: World<'_>, draft: &StatusDraft<'_>) -> Option<String> {
     if !recorded.is_empty() && recorded != sidecar {
         return Some(format!("sidecar image: spec has {sidecar}, the node {recorded}"));
     }
-    let sts = world.observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)?;
+    let sts =
+        world.observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)?;
     let wanted = [(pod::SEID, seid), (pod::SIDECAR, sidecar)];
     for (container, image) in wanted {
         if let Some(has) = template_image(sts, container).filter(|has| *has != image) {

@@ -252,7 +252,9 @@ impl Fault {
     /// The text for people.
     pub fn text(&self) -> &str {
         match self {
-            Self::Ambiguous(text) | Self::Conflict(text) | Self::Terminal(text) | Self::Transient(text) => text,
+            Self::Ambiguous(text) | Self::Conflict(text) | Self::Terminal(text) | Self::Transient(text) => {
+                text
+            }
         }
     }
 }

@@ -131,12 +131,17 @@ impl fmt::Display for WaitingOn {
                 "{kind:?} {name} exists and is not controlled by this node; it is left alone: rename or remove it"
             ),
             Self::PreviousOwner(kind, name) => {
-                write!(f, "{kind:?} {name} belongs to an earlier node of this name and is about to be collected")
+                write!(
+                    f,
+                    "{kind:?} {name} belongs to an earlier node of this name and is about to be collected"
+                )
             }
             Self::Terminating(kind, name) => write!(f, "{kind:?} {name} is being deleted"),
             Self::WriteFailed(task, text) => write!(f, "{task}: {text}"),
             Self::TaskRunning(task) => write!(f, "the sidecar is carrying out {task}"),
-            Self::Retry(task, attempt, error) => write!(f, "{task} failed and waits for retry {attempt}: {error}"),
+            Self::Retry(task, attempt, error) => {
+                write!(f, "{task} failed and waits for retry {attempt}: {error}")
+            }
             Self::Applied(task) => write!(f, "{task} was applied"),
         }
     }

@@ -61,7 +61,8 @@ fn annotation(node: &SeiNode) -> String {
 /// Whether a failed node was asked to start over: by a newer generation, or by a new value of the annotation.
 pub(crate) fn asked_to_start_over(draft: &StatusDraft<'_>) -> bool {
     let node = draft.node();
-    let Some(failed) = draft.find(&ConditionType::PlanFailed).filter(|c| c.status == ConditionStatus::True) else {
+    let Some(failed) = draft.find(&ConditionType::PlanFailed).filter(|c| c.status == ConditionStatus::True)
+    else {
         return false;
     };
     let used = draft.find(&ConditionType::RetryHandled).map(|c| c.message.clone()).unwrap_or_default();

@@ -99,11 +99,31 @@ mod tests {
     #[test]
     fn task_ids_are_the_worked_examples_of_the_contract() {
         let rows = [
-            ("11111111-2222-4333-8444-555555555555", TaskType::EnsureDataPvc, 0, "859d8a92-8a4f-5ce6-a0b0-ace7c5793bc4"),
-            ("11111111-2222-4333-8444-555555555555", TaskType::ConfigureGenesis, 4, "0728b42e-aa1b-51ac-aa2a-31e88ac6b3dc"),
-            ("00000000-0000-4000-8000-000000000000", TaskType::MarkReady, 0, "bfc1314a-0b03-5197-8db4-1b7f37264be3"),
+            (
+                "11111111-2222-4333-8444-555555555555",
+                TaskType::EnsureDataPvc,
+                0,
+                "859d8a92-8a4f-5ce6-a0b0-ace7c5793bc4",
+            ),
+            (
+                "11111111-2222-4333-8444-555555555555",
+                TaskType::ConfigureGenesis,
+                4,
+                "0728b42e-aa1b-51ac-aa2a-31e88ac6b3dc",
+            ),
+            (
+                "00000000-0000-4000-8000-000000000000",
+                TaskType::MarkReady,
+                0,
+                "bfc1314a-0b03-5197-8db4-1b7f37264be3",
+            ),
             ("test-plan-retry", TaskType::ConfigureGenesis, 0, "52870ba7-7f29-5143-8fa9-c17316f83728"),
-            ("11111111-2222-4333-8444-555555555555", TaskType::TeardownBootstrap, 11, "6c768f52-199a-5d86-bbff-8faa726d0dc2"),
+            (
+                "11111111-2222-4333-8444-555555555555",
+                TaskType::TeardownBootstrap,
+                11,
+                "6c768f52-199a-5d86-bbff-8faa726d0dc2",
+            ),
         ];
         for (plan, task_type, index, id) in rows {
             assert_eq!(task_id(plan, &task_type, index), id);

@@ -27,7 +27,9 @@ pub(crate) fn of(node: &SeiNode, next: &SeiNodeStatus) -> Vec<Effect> {
             continue;
         }
         match (&c.condition_type, &c.status) {
-            (ConditionType::PlanFailed, ConditionStatus::True) => out.push(warning("PlanFailed", c.message.clone())),
+            (ConditionType::PlanFailed, ConditionStatus::True) => {
+                out.push(warning("PlanFailed", c.message.clone()))
+            }
             (ConditionType::StateSyncReady, status)
                 if *status != ConditionStatus::True && c.reason != "NotApplicable" =>
             {

@@ -24,7 +24,9 @@ pub(crate) enum Owner {
 pub(crate) fn of(meta: &ObjectMeta, node: &SeiNode) -> Owner {
     match controller(meta) {
         Some(c) if !c.uid.is_empty() && c.uid == node.uid() => Owner::Ours,
-        Some(c) if c.kind == api::KIND && c.name == node.name() && c.api_version.starts_with("sei.io/") => Owner::Previous,
+        Some(c) if c.kind == api::KIND && c.name == node.name() && c.api_version.starts_with("sei.io/") => {
+            Owner::Previous
+        }
         Some(_) | None => Owner::Foreign,
     }
 }

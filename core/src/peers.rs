@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::node::{LabelPeers, SeiNodeSpec};
 use crate::api::SeiNode;
+use crate::api::node::{LabelPeers, SeiNodeSpec};
 use crate::world::{PeerNode, Seen};
 
 /// Whether the peers of a node depend on other SeiNodes.
@@ -50,13 +50,20 @@ pub(crate) fn resolve(node: &SeiNode, nodes: &Seen<Vec<PeerNode>>, prior: &[Stri
     }
     // One node by two sources is one peer: the first address of an id counts (S25).
     let mut ids = BTreeSet::new();
-    out.into_iter().filter(|entry| entry.split_once('@').is_none_or(|(id, _)| ids.insert(id.to_owned()))).collect()
+    out.into_iter()
+        .filter(|entry| entry.split_once('@').is_none_or(|(id, _)| ids.insert(id.to_owned())))
+        .collect()
 }
 
 /// How an address inside the cluster ends.
 const CLUSTER_ADDRESS: &str = ".svc.cluster.local:26656";
 
-fn by_label(node: &SeiNode, source: &LabelPeers, nodes: &Seen<Vec<PeerNode>>, prior: &[String]) -> Vec<String> {
+fn by_label(
+    node: &SeiNode,
+    source: &LabelPeers,
+    nodes: &Seen<Vec<PeerNode>>,
+    prior: &[String],
+) -> Vec<String> {
     let Some(nodes) = nodes.present() else {
         // Nothing is known of other nodes: what was resolved earlier stays.
         return prior.to_vec();
@@ -110,7 +117,9 @@ mod tests {
 
     #[test]
     fn sources_are_united_sorted_and_unique() {
-        let node = node(&json!([{"static": {"addresses": ["z@h:1", "a@h:1", "z@h:1"]}}, {"label": {"selector": {"app": "x"}}}]));
+        let node = node(
+            &json!([{"static": {"addresses": ["z@h:1", "a@h:1", "z@h:1"]}}, {"label": {"selector": {"app": "x"}}}]),
+        );
         let nodes = Seen::Present(vec![
             peer("me", "c", Seen::Present("self".into())),
             peer("b", "c", Seen::Present("bb".into())),
@@ -121,13 +130,20 @@ mod tests {
         let prior = ["kk@known-0.known.ns.svc.cluster.local:26656".to_owned()];
         assert_eq!(
             resolve(&node, &nodes, &prior),
-            ["a@h:1", "bb@b-0.b.ns.svc.cluster.local:26656", "kk@known-0.known.ns.svc.cluster.local:26656", "z@h:1"]
+            [
+                "a@h:1",
+                "bb@b-0.b.ns.svc.cluster.local:26656",
+                "kk@known-0.known.ns.svc.cluster.local:26656",
+                "z@h:1"
+            ]
         );
     }
 
     #[test]
     fn s25_a_node_by_static_and_label_is_one_peer() {
-        let node = node(&json!([{"static": {"addresses": ["bb@a.example.net:1"]}}, {"label": {"selector": {"app": "x"}}}]));
+        let node = node(
+            &json!([{"static": {"addresses": ["bb@a.example.net:1"]}}, {"label": {"selector": {"app": "x"}}}]),
+        );
         let nodes = Seen::Present(vec![peer("b", "c", Seen::Present("bb".into()))]);
         assert_eq!(resolve(&node, &nodes, &[]), ["bb@a.example.net:1"]);
     }

@@ -78,11 +78,11 @@ pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
 /// Whether the pod names a claim among its volumes, running or not.
 pub(crate) fn has_volume(pod: &Pod, claim: &str) -> bool {
     pod.spec.as_ref().is_some_and(|s| {
-            s.volumes
-                .iter()
-                .flatten()
-                .any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == claim))
-        })
+        s.volumes
+            .iter()
+            .flatten()
+            .any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == claim))
+    })
 }
 
 /// Name of a pod.
@@ -98,11 +98,18 @@ pub(crate) fn why_not_running(pod: &Pod, name: &str) -> String {
         .filter_map(|c| Some((c, c.state.as_ref()?.waiting.as_ref()?)))
         .find(|(_, w)| w.reason.as_deref().is_some_and(|r| r != "PodInitializing"));
     if let Some((container, waiting)) = waiting {
-        return format!("pod {pod_name}: container {} waits: {}", container.name, waiting.reason.as_deref().unwrap_or("?"));
+        return format!(
+            "pod {pod_name}: container {} waits: {}",
+            container.name,
+            waiting.reason.as_deref().unwrap_or("?")
+        );
     }
     let unscheduled = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     if let Some(c) = unscheduled.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False") {
-        return format!("pod {pod_name} is not scheduled: {}", c.message.as_deref().or(c.reason.as_deref()).unwrap_or("?"));
+        return format!(
+            "pod {pod_name} is not scheduled: {}",
+            c.message.as_deref().or(c.reason.as_deref()).unwrap_or("?")
+        );
     }
     format!("pod {pod_name}: container {name} does not run yet")
 }

@@ -66,7 +66,10 @@ mod tests {
     fn progress_marks_stand_at_doubled_distance() {
         let marks = |s| progress_mark(Duration::from_secs(s)).map(|d| d.as_secs());
         assert_eq!(marks(9), None);
-        assert_eq!([marks(10), marks(29), marks(30), marks(69), marks(70)], [Some(10), Some(10), Some(30), Some(30), Some(70)]);
+        assert_eq!(
+            [marks(10), marks(29), marks(30), marks(69), marks(70)],
+            [Some(10), Some(10), Some(30), Some(30), Some(70)]
+        );
         assert_eq!([marks(1229), marks(1230), marks(1830)], [Some(630), Some(1230), Some(1830)]);
         assert_eq!(marks(1230 + 600 * 1000), Some(1230 + 600 * 1000));
     }

@@ -107,16 +107,23 @@ pub(crate) fn standing(node: &SeiNode, around: &Neighbourhood) -> Standing {
     let wants = named(node.name(), &node.spec);
     let kept = templates_of(node.uid(), around);
     let mut not_yet = None;
-    for thing in wants.union(&kept).filter(|thing| wants.contains(*thing) || is_key_of_anyone(thing, node, around)) {
+    for thing in
+        wants.union(&kept).filter(|thing| wants.contains(*thing) || is_key_of_anyone(thing, node, around))
+    {
         let keeps = kept.contains(thing);
-        for mount in around.mounts.iter().filter(|m| m.what.contains(thing) && m.node.as_deref() != Some(node.uid())) {
+        for mount in
+            around.mounts.iter().filter(|m| m.what.contains(thing) && m.node.as_deref() != Some(node.uid()))
+        {
             match (&mount.node, keeps) {
                 (Some(_), true) if mount.live => {
                     return Standing::Shared(format!("{thing} is also mounted by {}", mount.object));
                 }
                 (_, true) => {}
                 (Some(other), false) if mount.template => {
-                    return Standing::HeldBy(format!("{thing} is mounted by {} of node {other}", mount.object));
+                    return Standing::HeldBy(format!(
+                        "{thing} is mounted by {} of node {other}",
+                        mount.object
+                    ));
                 }
                 // A pod of anybody, or an object that belongs to no node.
                 (_, false) => not_yet = Some(format!("{thing} is mounted by {}", mount.object)),
@@ -125,7 +132,9 @@ pub(crate) fn standing(node: &SeiNode, around: &Neighbourhood) -> Standing {
         if keeps {
             continue;
         }
-        for rival in around.nodes.iter().filter(|r| r.uid() != node.uid() && named(r.name(), &r.spec).contains(thing)) {
+        for rival in
+            around.nodes.iter().filter(|r| r.uid() != node.uid() && named(r.name(), &r.spec).contains(thing))
+        {
             if templates_of(rival.uid(), around).contains(thing) {
                 continue;
             }
@@ -133,10 +142,15 @@ pub(crate) fn standing(node: &SeiNode, around: &Neighbourhood) -> Standing {
                 continue;
             }
             if age(rival) < age(node) {
-                return Standing::HeldBy(format!("{thing} is wanted by the older node {} ({})", rival.name(), rival.uid()));
+                return Standing::HeldBy(format!(
+                    "{thing} is wanted by the older node {} ({})",
+                    rival.name(),
+                    rival.uid()
+                ));
             }
             if !has_hold_by(rival, node.uid()) {
-                not_yet = Some(format!("node {} wants {thing} too and has not stepped back yet", rival.name()));
+                not_yet =
+                    Some(format!("node {} wants {thing} too and has not stepped back yet", rival.name()));
             }
         }
     }
@@ -160,8 +174,9 @@ fn age(node: &SeiNode) -> (Option<k8s_openapi::jiff::Timestamp>, &str) {
 
 /// Whether a node carries a stored hold that names another.
 fn has_hold_by(node: &SeiNode, winner: &str) -> bool {
-    condition::find(&node.status.conditions, &ConditionType::KeyConflict)
-        .is_some_and(|c| c.status == ConditionStatus::True && c.reason == HELD_BY && c.message.contains(winner))
+    condition::find(&node.status.conditions, &ConditionType::KeyConflict).is_some_and(|c| {
+        c.status == ConditionStatus::True && c.reason == HELD_BY && c.message.contains(winner)
+    })
 }
 
 /// Reason of a loser's hold.
@@ -192,7 +207,10 @@ pub(crate) fn permit(world: World<'_>, draft: &mut StatusDraft<'_>) -> Permit {
         Seen::Present(around) => around,
         Seen::Absent => return Permit::Granted,
         Seen::Unknown(blind) => {
-            return Permit::Refused(WaitingOn::Blind(Topic::Neighbourhood, blind.clone()), Wake::After(WINNER_POLL));
+            return Permit::Refused(
+                WaitingOn::Blind(Topic::Neighbourhood, blind.clone()),
+                Wake::After(WINNER_POLL),
+            );
         }
     };
     let standing = standing(world.node, around);
@@ -211,7 +229,12 @@ pub(crate) fn show(draft: &mut StatusDraft<'_>, standing: &Standing) {
     let kind = ConditionType::KeyConflict;
     match standing {
         Standing::Clear | Standing::NotYet(_) => {
-            draft.condition(kind, ConditionStatus::False, "NoConflict", "no other node has a key or the claim of this one");
+            draft.condition(
+                kind,
+                ConditionStatus::False,
+                "NoConflict",
+                "no other node has a key or the claim of this one",
+            );
         }
         Standing::HeldBy(text) => draft.condition(kind, ConditionStatus::True, HELD_BY, text),
         Standing::Shared(text) => draft.condition(kind, ConditionStatus::True, "Shared", text),
@@ -269,7 +292,10 @@ mod tests {
     fn s03_what_a_live_statefulset_mounts_is_kept_against_an_older_node() {
         let (old, new) = (node("a", OLD, "k"), node("b", NEW, "k"));
         let mounts = vec![mount(Some("b"), key(), true)];
-        assert!(matches!(standing(&old, &Neighbourhood { nodes: vec![new.clone()], mounts: mounts.clone() }), Standing::HeldBy(_)));
+        assert!(matches!(
+            standing(&old, &Neighbourhood { nodes: vec![new.clone()], mounts: mounts.clone() }),
+            Standing::HeldBy(_)
+        ));
         assert_eq!(standing(&new, &Neighbourhood { nodes: vec![old], mounts }), Standing::Clear);
     }
 
@@ -287,7 +313,8 @@ mod tests {
         let stray = Neighbourhood { nodes: Vec::new(), mounts: vec![mount(None, claim.clone(), false)] };
         assert!(matches!(standing(&a, &stray), Standing::NotYet(_)));
         let mut importer = node("b", NEW, "other");
-        importer.spec.data_volume = serde_json::from_value(json!({"import": {"pvcName": "data-a"}})).expect("an import");
+        importer.spec.data_volume =
+            serde_json::from_value(json!({"import": {"pvcName": "data-a"}})).expect("an import");
         let around = Neighbourhood { nodes: vec![importer], mounts: vec![mount(Some("b"), claim, true)] };
         assert!(matches!(standing(&a, &around), Standing::HeldBy(_)));
     }

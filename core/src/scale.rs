@@ -48,15 +48,19 @@ pub(crate) enum Scale {
 /// Whether to start the pod of a node that is not paused.
 pub(crate) fn start(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
     let observed = world.observed;
-    let Some(sts) = observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours) else {
+    let Some(sts) =
+        observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)
+    else {
         return Scale::Right;
     };
-    if replicas(sts) != 0 || sts.metadata.deletion_timestamp.is_some() || world.node.spec.paused == Some(true) {
+    if replicas(sts) != 0 || sts.metadata.deletion_timestamp.is_some() || world.node.spec.paused == Some(true)
+    {
         return Scale::Right;
     }
     if let Some(plan) = draft.status().plan.as_ref() {
         // The volume is the bootstrap's until that is torn down; and what an active plan is yet to apply is not started.
-        let applied = plan.phase != PlanPhase::Active || is_complete(plan, &TaskType::ApplyStatefulSet) != Some(false);
+        let applied =
+            plan.phase != PlanPhase::Active || is_complete(plan, &TaskType::ApplyStatefulSet) != Some(false);
         if is_complete(plan, &TaskType::TeardownBootstrap) == Some(false) || !applied {
             return Scale::Right;
         }
@@ -80,7 +84,9 @@ pub(crate) fn start(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
 /// else mounts the claim (W1).
 pub(crate) fn bootstrap(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
     let observed = world.observed;
-    let Some(plan) = draft.status().plan.as_ref().filter(|p| is_complete(p, &TaskType::TeardownBootstrap) == Some(false)) else {
+    let Some(plan) =
+        draft.status().plan.as_ref().filter(|p| is_complete(p, &TaskType::TeardownBootstrap) == Some(false))
+    else {
         return Scale::Right;
     };
     let ours = observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours);
@@ -91,8 +97,11 @@ pub(crate) fn bootstrap(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale 
         }
         return write(world, of_set(world, sts), Field::Replicas(0));
     }
-    let waits = plan.phase == PlanPhase::Active && is_complete(plan, &TaskType::DeployBootstrapJob) == Some(true);
-    let Some(job) = observed.job.present().filter(|j| owner::of(&j.metadata, world.node) == Owner::Ours && waits) else {
+    let waits =
+        plan.phase == PlanPhase::Active && is_complete(plan, &TaskType::DeployBootstrapJob) == Some(true);
+    let Some(job) =
+        observed.job.present().filter(|j| owner::of(&j.metadata, world.node) == Owner::Ours && waits)
+    else {
         return Scale::Right;
     };
     if !is_suspended(job) || job.metadata.deletion_timestamp.is_some() {
@@ -121,10 +130,15 @@ fn rivals(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Scale> {
 fn others_on_the_claim(world: World<'_>) -> Option<Scale> {
     let claim = mode::data_claim_name(world.node.name(), &world.node.spec);
     match &world.observed.pods {
-        Seen::Unknown(blind) => Some(Scale::Wait(WaitingOn::Blind(Topic::Pods, blind.clone()), Wake::After(AGAIN))),
+        Seen::Unknown(blind) => {
+            Some(Scale::Wait(WaitingOn::Blind(Topic::Pods, blind.clone()), Wake::After(AGAIN)))
+        }
         Seen::Absent => None,
         Seen::Present(pods) => pods.iter().find(|p| pod::mounts(p, &claim)).map(|other| {
-            let text = format!("pod {} still mounts claim {claim}; the node starts once it is gone", pod::name(other));
+            let text = format!(
+                "pod {} still mounts claim {claim}; the node starts once it is gone",
+                pod::name(other)
+            );
             Scale::Wait(WaitingOn::Pod(text), Wake::After(AGAIN))
         }),
     }
@@ -160,7 +174,8 @@ pub(crate) fn stop(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
         return scale;
     }
     let known = draft.find(&ConditionType::Paused);
-    let shown = known.is_some_and(|c| c.status == ConditionStatus::True && c.observed_generation == Some(generation));
+    let shown =
+        known.is_some_and(|c| c.status == ConditionStatus::True && c.observed_generation == Some(generation));
     if !shown && !observed.has_looked(&Topic::Pods) {
         return Scale::Look(BTreeSet::from([Topic::Pods]));
     }
@@ -174,7 +189,12 @@ pub(crate) fn stop(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
             not_stopped(draft, WaitingOn::Stopping(format!("a pod still mounts claim {claim}")))
         }
         Seen::Unknown(_) | Seen::Absent | Seen::Present(_) => {
-            draft.condition(ConditionType::Paused, ConditionStatus::True, "Paused", "the node is stopped: no pod of it exists");
+            draft.condition(
+                ConditionType::Paused,
+                ConditionStatus::True,
+                "Paused",
+                "the node is stopped: no pod of it exists",
+            );
             Scale::Right
         }
     }
@@ -204,7 +224,12 @@ fn stop_job(world: World<'_>, draft: &mut StatusDraft<'_>, generation: i64) -> O
         Seen::Present(_) | Seen::Absent => return None,
     };
     let status = job.status.clone().unwrap_or_default();
-    if status.conditions.iter().flatten().any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True") {
+    if status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+    {
         return None;
     }
     let marked = job.metadata.annotations.as_ref().and_then(|a| a.get(PAUSED_GENERATION));
@@ -253,7 +278,12 @@ fn write(world: World<'_>, on: Target, field: Field) -> Scale {
     if let Some(fault) = world.observed.fault(&id) {
         // A conflict carries another version next time, so what is left here is worth a pause.
         let conflict = matches!(fault, Fault::Conflict(_));
-        let why = WaitingOn::Pod(format!("{:?} {} could not be scaled: {}", object.kind, object.name, fault.text()));
+        let why = WaitingOn::Pod(format!(
+            "{:?} {} could not be scaled: {}",
+            object.kind,
+            object.name,
+            fault.text()
+        ));
         return Scale::Wait(why, Wake::After(if conflict { Duration::from_millis(200) } else { AGAIN }));
     }
     Scale::Do(Effect { id, task: None, op: Op::Patch { target: object, field, uid, version } })

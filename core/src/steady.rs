@@ -44,7 +44,9 @@ pub(crate) fn sidecar_ready(world: World<'_>, draft: &mut StatusDraft<'_>) -> Op
             (ConditionStatus::True, "Ready", "the sidecar lets seid run")
         }
         Seen::Present(pod) if !pod::is_running(pod, pod::SIDECAR) => unreachable,
-        Seen::Present(_) if !world.observed.has_looked(&Topic::Health) => return Some(BTreeSet::from([Topic::Health])),
+        Seen::Present(_) if !world.observed.has_looked(&Topic::Health) => {
+            return Some(BTreeSet::from([Topic::Health]));
+        }
         Seen::Present(_) => match &world.observed.health {
             Seen::Present(Health::Ready) => (ConditionStatus::True, "Ready", "the sidecar lets seid run"),
             Seen::Present(Health::NotReady) => {
@@ -106,16 +108,25 @@ pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Wait
 
 /// Shows whether the pod is at the template of its StatefulSet.
 fn show_revision(world: World<'_>, draft: &mut StatusDraft<'_>) {
-    let (Some(sts), Seen::Present(pod)) = (world.observed.statefulset.present(), own_pod(world)) else { return };
+    let (Some(sts), Seen::Present(pod)) = (world.observed.statefulset.present(), own_pod(world)) else {
+        return;
+    };
     let status = sts.status.as_ref();
-    let Some(update) = status.and_then(|s| s.update_revision.as_deref()).filter(|r| !r.is_empty()) else { return };
+    let Some(update) = status.and_then(|s| s.update_revision.as_deref()).filter(|r| !r.is_empty()) else {
+        return;
+    };
     if status.and_then(|s| s.observed_generation) < sts.metadata.generation {
         return;
     }
     let at = pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash"));
     let kind = ConditionType::PodOutdated;
     if at.is_some_and(|at| at == update) {
-        draft.condition(kind, ConditionStatus::False, "UpToDate", "the pod is at the template of its StatefulSet");
+        draft.condition(
+            kind,
+            ConditionStatus::False,
+            "UpToDate",
+            "the pod is at the template of its StatefulSet",
+        );
     } else {
         let text = "the pod runs an older template; it gets the new one when it is next replaced";
         draft.condition(kind, ConditionStatus::True, "OldRevision", text);

@@ -32,8 +32,16 @@ fn a_claim_of_its_own() {
     let rows: Vec<(&str, Option<Value>, &str)> = vec![
         ("absent: made", None, "act, apply PersistentVolumeClaim"),
         ("ours", Some(json!({})), "act, submit configure-genesis"),
-        ("ours, not bound yet: the pod binds it", Some(json!({"status": {"phase": "Pending"}})), "act, submit configure-genesis"),
-        ("W12: of an earlier node", Some(owner("sei.io/v1alpha1", "old")), "rest 15000ms: PersistentVolumeClaim data-alice belongs to an earlier node of this name and is about to be collected"),
+        (
+            "ours, not bound yet: the pod binds it",
+            Some(json!({"status": {"phase": "Pending"}})),
+            "act, submit configure-genesis",
+        ),
+        (
+            "W12: of an earlier node",
+            Some(owner("sei.io/v1alpha1", "old")),
+            "rest 15000ms: PersistentVolumeClaim data-alice belongs to an earlier node of this name and is about to be collected",
+        ),
         ("of somebody else: final", Some(owner("apps.example.net/v1", "other")), "commit Failed Failed"),
         ("of nobody: final", Some(json!({"metadata": {"ownerReferences": null}})), "commit Failed Failed"),
         (
@@ -65,7 +73,10 @@ fn s29_a_claim_of_ours_that_is_too_small_is_waited_for() {
     let small = json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}});
     scene.observed.data_pvc = Seen::Present(changed(&claim(&scene), &small));
     let line = digest::of(&scene);
-    assert!(line.starts_with("rest 5000ms: PersistentVolumeClaim data-alice asks for 1Gi, less than"), "{line}");
+    assert!(
+        line.starts_with("rest 5000ms: PersistentVolumeClaim data-alice asks for 1Gi, less than"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -92,24 +103,90 @@ fn imports() -> Vec<Case> {
     let rests = |_| "rest 5000ms";
     vec![
         ("fit", same(), same(), "act, submit configure-genesis", "PVCValidated"),
-        ("ReadWriteOncePod is fit", Some(json!({"spec": {"accessModes": ["ReadWriteOncePod"]}})), same(), "act, submit configure-genesis", "PVCValidated"),
+        (
+            "ReadWriteOncePod is fit",
+            Some(json!({"spec": {"accessModes": ["ReadWriteOncePod"]}})),
+            same(),
+            "act, submit configure-genesis",
+            "PVCValidated",
+        ),
         ("absent", None, same(), rests(0), wait),
-        ("being deleted", Some(json!({"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})), same(), rests(0), wait),
+        (
+            "being deleted",
+            Some(json!({"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})),
+            same(),
+            rests(0),
+            wait,
+        ),
         ("lost", Some(json!({"status": {"phase": "Lost"}})), same(), "commit Failed Failed", "PVCInvalid"),
         ("pending", Some(json!({"status": {"phase": "Pending"}})), same(), rests(0), wait),
         ("no phase", Some(json!({"status": {"phase": null}})), same(), rests(0), wait),
-        ("read-only", Some(json!({"spec": {"accessModes": ["ReadOnlyMany"]}})), same(), "commit Failed Failed", "PVCInvalid"),
-        ("no access mode", Some(json!({"spec": {"accessModes": null}})), same(), "commit Failed Failed", "PVCInvalid"),
+        (
+            "read-only",
+            Some(json!({"spec": {"accessModes": ["ReadOnlyMany"]}})),
+            same(),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
+        (
+            "no access mode",
+            Some(json!({"spec": {"accessModes": null}})),
+            same(),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
         ("no capacity yet", Some(json!({"status": {"capacity": null}})), same(), rests(0), wait),
-        ("too small", Some(json!({"status": {"capacity": {"storage": "1Gi"}}})), same(), "commit Failed Failed", "PVCInvalid"),
+        (
+            "too small",
+            Some(json!({"status": {"capacity": {"storage": "1Gi"}}})),
+            same(),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
         ("no volume named", Some(json!({"spec": {"volumeName": ""}})), same(), rests(0), wait),
         ("volume absent", same(), None, rests(0), wait),
-        ("volume failed", same(), Some(json!({"status": {"phase": "Failed"}})), "commit Failed Failed", "PVCInvalid"),
-        ("volume without capacity", same(), Some(json!({"spec": {"capacity": null}})), "commit Failed Failed", "PVCInvalid"),
-        ("volume of another size", same(), Some(json!({"spec": {"capacity": {"storage": "9Ti"}}})), "commit Failed Failed", "PVCInvalid"),
-        ("pending comes before read-only", Some(json!({"status": {"phase": "Pending"}, "spec": {"accessModes": []}})), same(), rests(0), wait),
-        ("read-only comes before capacity", Some(json!({"status": {"capacity": null}, "spec": {"accessModes": []}})), same(), "commit Failed Failed", "PVCInvalid"),
-        ("too small comes before no volume", Some(json!({"status": {"capacity": {"storage": "1"}}, "spec": {"volumeName": ""}})), same(), "commit Failed Failed", "PVCInvalid"),
+        (
+            "volume failed",
+            same(),
+            Some(json!({"status": {"phase": "Failed"}})),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
+        (
+            "volume without capacity",
+            same(),
+            Some(json!({"spec": {"capacity": null}})),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
+        (
+            "volume of another size",
+            same(),
+            Some(json!({"spec": {"capacity": {"storage": "9Ti"}}})),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
+        (
+            "pending comes before read-only",
+            Some(json!({"status": {"phase": "Pending"}, "spec": {"accessModes": []}})),
+            same(),
+            rests(0),
+            wait,
+        ),
+        (
+            "read-only comes before capacity",
+            Some(json!({"status": {"capacity": null}, "spec": {"accessModes": []}})),
+            same(),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
+        (
+            "too small comes before no volume",
+            Some(json!({"status": {"capacity": {"storage": "1"}}, "spec": {"volumeName": ""}})),
+            same(),
+            "commit Failed Failed",
+            "PVCInvalid",
+        ),
     ]
 }
 
@@ -118,14 +195,16 @@ fn each_check_of_an_imported_claim() {
     for (word, of_claim, of_volume, expected, reason) in imports() {
         let mut scene = at_claim(node::importing());
         let volume: PersistentVolume = scene.observed.volume.present().expect("a volume").clone();
-        scene.observed.data_pvc = of_claim.map_or(Seen::Absent, |p| Seen::Present(changed(&claim(&scene), &p)));
+        scene.observed.data_pvc =
+            of_claim.map_or(Seen::Absent, |p| Seen::Present(changed(&claim(&scene), &p)));
         scene.observed.volume = of_volume.map_or(Seen::Absent, |p| Seen::Present(changed(&volume, &p)));
         let line = digest::of(&scene);
         assert!(line.starts_with(expected), "{word}: {line}");
         assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
         // The condition rides along with the next write; the mark of a long wait is one.
         let later = Scene { now: scene::noon(), ..scene }.later(std::time::Duration::from_secs(15));
-        let shown = digest::condition(&later, &ConditionType::ImportPvcReady).map(|c| c.reason).unwrap_or_default();
+        let shown =
+            digest::condition(&later, &ConditionType::ImportPvcReady).map(|c| c.reason).unwrap_or_default();
         if !line.starts_with("act") {
             assert_eq!(shown, reason, "{word}");
         }

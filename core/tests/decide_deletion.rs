@@ -17,8 +17,14 @@ fn terminating(node: SeiNode) -> Scene {
 fn the_phase_comes_first_whatever_the_node_was_doing() {
     let worlds = [
         story::deleting(node::full()),
-        Scene { node: object::deleting(story::failed(node::full()).node, scene::noon()), ..story::failed(node::full()) },
-        Scene { node: object::deleting(story::mid_plan(node::full(), 3).node, scene::noon()), ..story::mid_plan(node::full(), 3) },
+        Scene {
+            node: object::deleting(story::failed(node::full()).node, scene::noon()),
+            ..story::failed(node::full())
+        },
+        Scene {
+            node: object::deleting(story::mid_plan(node::full(), 3).node, scene::noon()),
+            ..story::mid_plan(node::full(), 3)
+        },
     ];
     for mut scene in worlds {
         scene.node.spec.paused = Some(true);
@@ -34,27 +40,43 @@ fn each_kind_of_claim() {
     let owned = |api: &'static str, uid: &'static str| {
         move |s: &mut Scene| {
             let claim = s.observed.data_pvc.present().expect("a claim").clone();
-            s.observed.data_pvc = Seen::Present(object::owned_by(claim, Some((api, "SeiNode", "alice", uid))));
+            s.observed.data_pvc =
+                Seen::Present(object::owned_by(claim, Some((api, "SeiNode", "alice", uid))));
         }
     };
     let rows: Vec<(&str, Box<dyn Fn(&mut Scene)>, &str)> = vec![
         ("ours", Box::new(|_| {}), "act, delete PersistentVolumeClaim data-alice"),
-        ("ours, being deleted", Box::new(|s| {
-            let claim = s.observed.data_pvc.present().expect("a claim").clone();
-            s.observed.data_pvc = Seen::Present(object::deleting(claim, scene::noon()));
-        }), done),
+        (
+            "ours, being deleted",
+            Box::new(|s| {
+                let claim = s.observed.data_pvc.present().expect("a claim").clone();
+                s.observed.data_pvc = Seen::Present(object::deleting(claim, scene::noon()));
+            }),
+            done,
+        ),
         ("gone", Box::new(|s| s.observed.data_pvc = Seen::Absent), done),
         ("W7: of somebody else", Box::new(owned("apps.example.net/v1", "x")), done),
         ("of an earlier node", Box::new(owned("sei.io/v1alpha1", "old")), done),
-        ("W7: of nobody", Box::new(|s| {
-            let claim = s.observed.data_pvc.present().expect("a claim").clone();
-            s.observed.data_pvc = Seen::Present(object::owned_by(claim, None));
-        }), done),
-        ("law 7: unknown", Box::new(|s| s.observed.data_pvc = Seen::Unknown(Blind::NotSynced)),
-            "rest 2000ms: can't tell about the data volume claim: the cache is not filled yet"),
-        ("kept by --cascade=orphan", Box::new(|s| {
-            s.node.metadata.finalizers.get_or_insert_default().push("orphan".to_owned());
-        }), "act, finalizers [\"orphan\"]"),
+        (
+            "W7: of nobody",
+            Box::new(|s| {
+                let claim = s.observed.data_pvc.present().expect("a claim").clone();
+                s.observed.data_pvc = Seen::Present(object::owned_by(claim, None));
+            }),
+            done,
+        ),
+        (
+            "law 7: unknown",
+            Box::new(|s| s.observed.data_pvc = Seen::Unknown(Blind::NotSynced)),
+            "rest 2000ms: can't tell about the data volume claim: the cache is not filled yet",
+        ),
+        (
+            "kept by --cascade=orphan",
+            Box::new(|s| {
+                s.node.metadata.finalizers.get_or_insert_default().push("orphan".to_owned());
+            }),
+            "act, finalizers [\"orphan\"]",
+        ),
     ];
     for (word, change, expected) in rows {
         let mut scene = terminating(node::full());
@@ -79,7 +101,10 @@ fn l02_a_delete_carries_uid_and_version() {
     let mut scene = terminating(node::full());
     let effects = scene.settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
     let Op::Delete { uid, version, .. } = &effects[0].op else { panic!("a delete") };
-    assert_eq!((uid.as_str(), version.as_ref().map(seinode_core::ident::ResourceVersion::as_str)), ("uid-claim", Some("204")));
+    assert_eq!(
+        (uid.as_str(), version.as_ref().map(seinode_core::ident::ResourceVersion::as_str)),
+        ("uid-claim", Some("204"))
+    );
 }
 
 #[test]
@@ -98,7 +123,8 @@ fn a_refused_delete_waits_and_the_finalizer_stays() {
     let mut looked = scene.clone();
     let effects = looked.settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
     for fault in [Fault::Conflict, Fault::Transient, Fault::Terminal, Fault::Ambiguous] {
-        scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result: Err(fault("no".to_owned())) }];
+        scene.observed.outcomes =
+            vec![Outcome { effect: effects[0].id.clone(), result: Err(fault("no".to_owned())) }];
         assert_eq!(digest::of(&scene), "rest 2000ms: no");
     }
 }

@@ -52,7 +52,8 @@ fn readiness_of_the_sidecar_is_told_when_lost_and_when_back() {
         seinode_core::world::SidecarTaskStatus::Completed,
         scene::noon(),
     );
-    back.observed.sidecar_tasks = Seen::Present([(seinode_core::ident::TaskId::new(&record.id), record)].into());
+    back.observed.sidecar_tasks =
+        Seen::Present([(seinode_core::ident::TaskId::new(&record.id), record)].into());
     assert_eq!(digest::events(&back), ["SidecarReadinessRestored"]);
 }
 
@@ -86,7 +87,8 @@ fn a_closed_gate_is_told_once() {
 fn l01_events_come_only_behind_a_write_and_name_the_version() {
     let mut scene = story::fresh(node::full());
     let Some(decision @ seinode_core::Decision::Commit(_)) = scene.settle() else { panic!("a commit") };
-    let events: Vec<_> = law::effects(decision, &scene.node).into_iter().filter(|e| matches!(e.op, Op::Announce(_))).collect();
+    let events: Vec<_> =
+        law::effects(decision, &scene.node).into_iter().filter(|e| matches!(e.op, Op::Announce(_))).collect();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].id.as_str(), "event/100/PhaseTransition");
     assert_eq!(scene.node.status.phase, None::<NodePhase>);

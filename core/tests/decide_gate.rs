@@ -16,7 +16,8 @@ fn syncing(servers: &[&str]) -> SeiNode {
 }
 
 fn shown(scene: &Scene) -> (String, String, Vec<String>) {
-    let condition = digest::condition(scene, &ConditionType::StateSyncReady).expect("the condition is there from the first pass");
+    let condition = digest::condition(scene, &ConditionType::StateSyncReady)
+        .expect("the condition is there from the first pass");
     let mut after = scene.clone();
     let syncers = match after.settle() {
         Some(seinode_core::Decision::Commit(commit)) => commit.write().status.resolved_state_syncers.clone(),
@@ -30,25 +31,88 @@ fn each_row_of_the_gate() {
     let two = ["a:1", "b:1"];
     let rows: Vec<(&str, SeiNode, Registry, (&str, &str), Vec<&str>, bool)> = vec![
         ("no snapshot source", node::full(), Registry::NotAsked, ("False", "NotApplicable"), vec![], false),
-        ("no snapshot source, archive", node::archive(), Registry::NotAsked, ("False", "NotApplicable"), vec![], false),
+        (
+            "no snapshot source, archive",
+            node::archive(),
+            Registry::NotAsked,
+            ("False", "NotApplicable"),
+            vec![],
+            false,
+        ),
         ("no snapshot source, seed", node::seed(), entries(&[]), ("False", "NotApplicable"), vec![], false),
-        ("two in spec", syncing(&["b:1", "a:1"]), Registry::NotAsked, ("True", "Ready"), vec!["a:1", "b:1"], false),
-        ("two in spec, registry not read", syncing(&two), Registry::Unreadable("x".into()), ("True", "Ready"), vec!["a:1", "b:1"], false),
-        ("items of spec are taken whole", syncing(&["a:1,b:1", "c:1"]), Registry::NotAsked, ("True", "Ready"), vec!["a:1,b:1", "c:1"], false),
-        ("the same twice is one", syncing(&["a:1", "a:1"]), entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
-        ("one in spec, two in the registry", syncing(&["z:1"]), entries(&two), ("True", "Ready"), vec!["a:1", "b:1"], false),
-        ("registry unreadable", syncing(&[]), Registry::Unreadable("no such file".into()), ("Unknown", "SyncerSourceError"), vec![], true),
-        ("registry not read", syncing(&[]), Registry::NotAsked, ("Unknown", "SyncerSourceError"), vec![], true),
+        (
+            "two in spec",
+            syncing(&["b:1", "a:1"]),
+            Registry::NotAsked,
+            ("True", "Ready"),
+            vec!["a:1", "b:1"],
+            false,
+        ),
+        (
+            "two in spec, registry not read",
+            syncing(&two),
+            Registry::Unreadable("x".into()),
+            ("True", "Ready"),
+            vec!["a:1", "b:1"],
+            false,
+        ),
+        (
+            "items of spec are taken whole",
+            syncing(&["a:1,b:1", "c:1"]),
+            Registry::NotAsked,
+            ("True", "Ready"),
+            vec!["a:1,b:1", "c:1"],
+            false,
+        ),
+        (
+            "the same twice is one",
+            syncing(&["a:1", "a:1"]),
+            entries(&[]),
+            ("False", "NoSyncersConfigured"),
+            vec![],
+            true,
+        ),
+        (
+            "one in spec, two in the registry",
+            syncing(&["z:1"]),
+            entries(&two),
+            ("True", "Ready"),
+            vec!["a:1", "b:1"],
+            false,
+        ),
+        (
+            "registry unreadable",
+            syncing(&[]),
+            Registry::Unreadable("no such file".into()),
+            ("Unknown", "SyncerSourceError"),
+            vec![],
+            true,
+        ),
+        (
+            "registry not read",
+            syncing(&[]),
+            Registry::NotAsked,
+            ("Unknown", "SyncerSourceError"),
+            vec![],
+            true,
+        ),
         ("registry empty", syncing(&[]), entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
         ("registry has one", syncing(&[]), entries(&["a:1"]), ("False", "NoSyncersConfigured"), vec![], true),
-        ("s3 needs witnesses too", node::with_spec(&json!({"fullNode": {"snapshot": {"s3": {"targetHeight": 5}}}})),
-            entries(&[]), ("False", "NoSyncersConfigured"), vec![], true),
+        (
+            "s3 needs witnesses too",
+            node::with_spec(&json!({"fullNode": {"snapshot": {"s3": {"targetHeight": 5}}}})),
+            entries(&[]),
+            ("False", "NoSyncersConfigured"),
+            vec![],
+            true,
+        ),
     ];
     assert_eq!(rows.len(), 13);
     for (word, node, registry, (status, reason), syncers, blocked) in rows {
         let mut scene = story::fresh(node);
         scene.observed.registry = registry;
-        let wanted = (status.to_owned(), reason.to_owned(), syncers.iter().map(ToString::to_string).collect());
+        let wanted =
+            (status.to_owned(), reason.to_owned(), syncers.iter().map(ToString::to_string).collect());
         assert_eq!(shown(&scene), wanted, "{word}");
         let line = digest::of(&scene);
         let expected = if blocked { "commit none none" } else { "commit Active Initializing" };
@@ -102,7 +166,8 @@ fn needs_registry_says_when_the_file_has_to_be_read() {
 
 #[test]
 fn v3_an_invalid_spec_is_held_and_shown() {
-    let mut scene = story::fresh(node::with_spec(&json!({"validator": {"nodeKey": {"secret": {"secretName": "x"}}}})));
+    let mut scene =
+        story::fresh(node::with_spec(&json!({"validator": {"nodeKey": {"secret": {"secretName": "x"}}}})));
     let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
     assert_eq!(ready.reason, "InvalidSpec");
     assert_eq!(digest::of(&scene), "commit none none");

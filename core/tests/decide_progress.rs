@@ -140,10 +140,12 @@ fn l15_a_sidecar_whose_clock_is_ahead_makes_no_task_look_old() {
     }
     let line = digest::of(&scene);
     assert_eq!(line, "act, submit configure-genesis");
-    scene.observed.sidecar_tasks = Seen::Present(
-        records_with_running(&scene, &TaskType::ConfigureGenesis),
+    scene.observed.sidecar_tasks = Seen::Present(records_with_running(&scene, &TaskType::ConfigureGenesis));
+    assert_eq!(
+        digest::of(&scene),
+        "rest 100ms: the sidecar is carrying out configure-genesis",
+        "no mark of three hours"
     );
-    assert_eq!(digest::of(&scene), "rest 100ms: the sidecar is carrying out configure-genesis", "no mark of three hours");
 }
 
 /// The records of the scene, and one that runs.
@@ -155,6 +157,7 @@ fn records_with_running(
     let plan = scene.node.status.plan.as_ref().expect("a plan");
     let id = &plan.tasks.iter().find(|t| t.task_type == *task_type).expect("the task").id;
     let status = seinode_core::world::SidecarTaskStatus::Running;
-    records.insert(seinode_core::ident::TaskId::new(id), story::record(id, task_type, None, status, scene.now));
+    records
+        .insert(seinode_core::ident::TaskId::new(id), story::record(id, task_type, None, status, scene.now));
     records
 }

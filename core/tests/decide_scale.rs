@@ -34,7 +34,9 @@ fn effects(scene: &Scene) -> Vec<Effect> {
 fn a_start_looks_at_node_statefulset_and_pods_first() {
     let scene = stopped(node::full());
     assert_eq!(digest::first(&scene), "look Node, StatefulSet, Pods");
-    for short in [[Topic::Node, Topic::StatefulSet], [Topic::StatefulSet, Topic::Pods], [Topic::Node, Topic::Pods]] {
+    for short in
+        [[Topic::Node, Topic::StatefulSet], [Topic::StatefulSet, Topic::Pods], [Topic::Node, Topic::Pods]]
+    {
         assert_eq!(digest::first(&scene.clone().looking(short)), "look Node, StatefulSet, Pods");
     }
     assert!(digest::of(&scene).ends_with("replicas 1"), "{}", digest::of(&scene));
@@ -42,7 +44,8 @@ fn a_start_looks_at_node_statefulset_and_pods_first() {
 
 #[test]
 fn l02_a_start_carries_uid_and_version_of_what_was_seen() {
-    let start = effects(&stopped(node::full())).into_iter().find(|e| e.op.verb() == "patch").expect("a start");
+    let start =
+        effects(&stopped(node::full())).into_iter().find(|e| e.op.verb() == "patch").expect("a start");
     let Op::Patch { field, uid, version, .. } = start.op else { panic!("a patch") };
     assert_eq!((field, uid.as_str(), version.as_str()), (Field::Replicas(1), "uid-sts", "201"));
     assert_eq!(start.task, None);
@@ -55,7 +58,10 @@ fn invariant_1_no_start_next_to_a_pod_that_mounts_the_claim() {
     let foreign = object::owned_by(object::pod(&sts, object::PodStage::Pending), None);
     scene.observed.pods = Seen::Present(vec![foreign.clone()]);
     let line = digest::of(&settled(scene.clone()));
-    assert!(line.contains("pod alice-0 still mounts claim data-alice; the node starts once it is gone"), "{line}");
+    assert!(
+        line.contains("pod alice-0 still mounts claim data-alice; the node starts once it is gone"),
+        "{line}"
+    );
     // One that has ended for good holds nothing.
     let mut done = foreign;
     done.status.get_or_insert_default().phase = Some("Succeeded".to_owned());
@@ -73,7 +79,9 @@ fn l07_unknown_pods_hold_the_start() {
 
 #[test]
 fn what_is_not_ours_is_neither_started_nor_stopped() {
-    for owner in [None, Some(("sei.io/v1alpha1", "SeiNode", "alice", "old")), Some(("apps/v1", "Other", "x", "y"))] {
+    for owner in
+        [None, Some(("sei.io/v1alpha1", "SeiNode", "alice", "old")), Some(("apps/v1", "Other", "x", "y"))]
+    {
         let mut scene = stopped(node::full());
         let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
         scene.observed.statefulset = Seen::Present(object::owned_by(sts, owner));
@@ -103,11 +111,16 @@ fn w1_no_start_while_a_task_before_it_is_open() {
     let mut bootstrap = story::mid_plan(node::bootstrap(), 3);
     let sts = object::statefulset(&bootstrap.node, &bootstrap.settings.platform, 0);
     bootstrap.observed.statefulset = Seen::Present(sts);
-    let starts = effects(&bootstrap).iter().any(|e| matches!(e.op, Op::Patch { field: Field::Replicas(1), .. }));
+    let starts =
+        effects(&bootstrap).iter().any(|e| matches!(e.op, Op::Patch { field: Field::Replicas(1), .. }));
     assert!(!starts, "the StatefulSet waits for the end of the bootstrap");
     let sts = object::statefulset(&bootstrap.node, &bootstrap.settings.platform, 1);
     bootstrap.observed.statefulset = Seen::Present(sts);
-    assert!(digest::of(&bootstrap).contains("replicas 0"), "one that runs is stopped: {}", digest::of(&bootstrap));
+    assert!(
+        digest::of(&bootstrap).contains("replicas 0"),
+        "one that runs is stopped: {}",
+        digest::of(&bootstrap)
+    );
 }
 
 #[test]
@@ -121,7 +134,9 @@ fn a_pause_looks_stops_waits_and_only_then_says_paused() {
     sts.metadata.annotations.get_or_insert_default().extend([mark]);
     sts.status.get_or_insert_default().replicas = 1;
     scene.observed.statefulset = Seen::Present(sts.clone());
-    let paused = |scene: &Scene| digest::condition(scene, &ConditionType::Paused).map(|c| (c.status.to_string(), c.reason));
+    let paused = |scene: &Scene| {
+        digest::condition(scene, &ConditionType::Paused).map(|c| (c.status.to_string(), c.reason))
+    };
     let stopping = Some(("False".to_owned(), "Stopping".to_owned()));
     assert_eq!(paused(&scene), stopping, "the StatefulSet still counts a pod");
 
@@ -162,7 +177,10 @@ fn a_paused_node_runs_no_plan() {
     let mut fresh = story::fresh(node::full());
     fresh.node.spec.paused = Some(true);
     assert_eq!(digest::of(&fresh), "commit none none");
-    assert_eq!(digest::of(&settled(fresh)), "rest on change: paused by spec.paused; set it to false to go on");
+    assert_eq!(
+        digest::of(&settled(fresh)),
+        "rest on change: paused by spec.paused; set it to false to go on"
+    );
 }
 
 #[test]

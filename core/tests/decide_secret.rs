@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use seinode_core::api::{ConditionType, SeiNode, TaskType};
 use seinode_core::testkit::{Scene, digest, node, story};
-use seinode_core::world::{Blind, Seen, SecretData};
+use seinode_core::world::{Blind, SecretData, Seen};
 use serde_json::{Value, json};
 
 fn secret(files: &[(&str, &str)]) -> Seen<SecretData> {
@@ -83,10 +83,12 @@ fn each_defect_of_a_signing_key_is_final() {
         (String::new(), "final"),
     ];
     for (text, expected) in rows {
-        let scene = at(node::validator(), &TaskType::ValidateSigningKey, "signing", Some(secret(&[(file, &text)])));
+        let scene =
+            at(node::validator(), &TaskType::ValidateSigningKey, "signing", Some(secret(&[(file, &text)])));
         assert_eq!(outcome(&scene), expected, "{text}");
     }
-    let scene = at(node::validator(), &TaskType::ValidateSigningKey, "signing", Some(secret(&[("other", "x")])));
+    let scene =
+        at(node::validator(), &TaskType::ValidateSigningKey, "signing", Some(secret(&[("other", "x")])));
     assert_eq!(outcome(&scene), "final");
 }
 
@@ -122,7 +124,9 @@ fn each_defect_of_a_keyring_is_final() {
         let scene = at(node::validator(), &task, "keyring", Some(secret(files)));
         assert_eq!(outcome(&scene), expected, "{files:?}");
     }
-    for (files, expected) in [(&[("word", "x")][..], "done"), (&[("word", "")], "final"), (&[("other", "x")], "final")] {
+    for (files, expected) in
+        [(&[("word", "x")][..], "done"), (&[("word", "")], "final"), (&[("other", "x")], "final")]
+    {
         let scene = at(node::validator(), &task, "passphrase", Some(secret(files)));
         assert_eq!(outcome(&scene), expected, "{files:?}");
     }
@@ -133,9 +137,21 @@ fn results_show_as_conditions_and_no_content_leaks() {
     let secretive = "hunter2";
     let files = format!(r#"{{"address": "{secretive}"}}"#);
     let rows = [
-        (TaskType::ValidateSigningKey, "signing", "priv_validator_key.json", ConditionType::SigningKeyReady, "SigningKeyInvalid"),
+        (
+            TaskType::ValidateSigningKey,
+            "signing",
+            "priv_validator_key.json",
+            ConditionType::SigningKeyReady,
+            "SigningKeyInvalid",
+        ),
         (TaskType::ValidateNodeKey, "p2p", "node_key.json", ConditionType::NodeKeyReady, "NodeKeyInvalid"),
-        (TaskType::ValidateOperatorKeyring, "keyring", "x.info", ConditionType::OperatorKeyringReady, "OperatorKeyringInvalid"),
+        (
+            TaskType::ValidateOperatorKeyring,
+            "keyring",
+            "x.info",
+            ConditionType::OperatorKeyringReady,
+            "OperatorKeyringInvalid",
+        ),
     ];
     for (task_type, name, file, kind, reason) in rows {
         let scene = at(node::validator(), &task_type, name, Some(secret(&[(file, &files)])));

@@ -31,7 +31,9 @@ fn with_record(mut scene: Scene, task_type: &TaskType, change: impl FnOnce(&mut 
         .then(|| json!({"mode": "full", "incremental": false, "targetVersion": 0, "overrides": task.params["overrides"]}));
     let mut record = story::record(&task.id, task_type, params, SidecarTaskStatus::Failed, scene::noon());
     change(&mut record);
-    let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("a populated world has records") };
+    let Seen::Present(records) = &mut scene.observed.sidecar_tasks else {
+        panic!("a populated world has records")
+    };
     records.insert(TaskId::new(&task.id), record);
     scene
 }
@@ -123,10 +125,12 @@ fn a_record_that_is_not_ours_replaces_the_plan_with_new_ids() {
     let scene = with_record(at(&GENESIS, 0), &GENESIS, |r| r.task_type = "mark-ready".into());
     let mut after = scene.clone();
     let Some(seinode_core::Decision::Commit(commit)) = after.settle() else { panic!("a commit") };
-    let (old, new) = (scene.node.status.plan.expect("a plan"), commit.write().status.plan.clone().expect("a plan"));
+    let (old, new) =
+        (scene.node.status.plan.expect("a plan"), commit.write().status.plan.clone().expect("a plan"));
     assert_ne!(old.id, new.id);
     assert_eq!(new.tasks.iter().filter(|t| old.tasks.iter().any(|o| o.id == t.id)).count(), 0);
-    let kinds: Vec<_> = new.tasks.iter().map(|t| t.task_type.clone()).filter(|t| *t != TaskType::ReplacePod).collect();
+    let kinds: Vec<_> =
+        new.tasks.iter().map(|t| t.task_type.clone()).filter(|t| *t != TaskType::ReplacePod).collect();
     assert_eq!(kinds, old.tasks.iter().map(|t| t.task_type.clone()).collect::<Vec<_>>());
 }
 
@@ -147,7 +151,10 @@ fn l15_clock_skew_is_waited_out_up_to_five_minutes() {
         let at_sidecar = scene::noon().checked_add(Duration::from_secs(ahead)).expect("a time");
         with_record(at(&GENESIS, 1), &GENESIS, |r| r.completed_at = Some(Stamp::of(at_sidecar)))
     };
-    assert_eq!(digest::of(&ended(60)), "rest 70000ms: configure-genesis failed and waits for retry 1: disk full");
+    assert_eq!(
+        digest::of(&ended(60)),
+        "rest 70000ms: configure-genesis failed and waits for retry 1: disk full"
+    );
     assert_eq!(digest::of(&ended(301)), "act, submit configure-genesis");
 }
 
@@ -266,11 +273,16 @@ fn budgets_are_what_is_stored_or_what_the_table_grants() {
             if run == 0 {
                 continue;
             }
-            let mut record = story::record(&task.id, &task_type, params.clone(), SidecarTaskStatus::Failed, scene::noon());
+            let mut record =
+                story::record(&task.id, &task_type, params.clone(), SidecarTaskStatus::Failed, scene::noon());
             record.run = run;
             scene.observed.sidecar_tasks = Seen::Present(BTreeMap::from([(TaskId::new(&task.id), record)]));
             let line = digest::of(&scene);
-            let wanted = if over { "commit Failed Failed".to_owned() } else { format!("commit Active Initializing retry {run}") };
+            let wanted = if over {
+                "commit Failed Failed".to_owned()
+            } else {
+                format!("commit Active Initializing retry {run}")
+            };
             assert_eq!(line, wanted, "{task_type} run {run}");
         }
     }

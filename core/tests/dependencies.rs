@@ -2,10 +2,24 @@
 //! from, at any depth.
 
 #[test]
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this test asks cargo, the core asks nobody")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this test asks cargo, the core asks nobody"
+)]
 fn no_runtime_network_or_chance_at_any_depth() {
-    const BANNED: [&str; 10] =
-        ["tokio", "hyper", "hyper-util", "rustls", "rand", "getrandom", "kube", "kube-client", "reqwest", "async-std"];
+    const BANNED: [&str; 10] = [
+        "tokio",
+        "hyper",
+        "hyper-util",
+        "rustls",
+        "rand",
+        "getrandom",
+        "kube",
+        "kube-client",
+        "reqwest",
+        "async-std",
+    ];
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = std::process::Command::new(cargo)
         .args(["tree", "--offline", "-e", "normal", "-p", env!("CARGO_PKG_NAME"), "--prefix", "none"])

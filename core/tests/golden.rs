@@ -19,7 +19,9 @@ use serde_json::Value;
 fn first_write(scene: &mut Scene) -> Option<StoredPlan> {
     match scene.settle() {
         Some(Decision::Commit(commit)) => commit.write().status.plan.clone(),
-        Some(Decision::Act(_) | Decision::Look(_) | Decision::Rest(_)) | None => scene.node.status.plan.clone(),
+        Some(Decision::Act(_) | Decision::Look(_) | Decision::Rest(_)) | None => {
+            scene.node.status.plan.clone()
+        }
     }
 }
 
@@ -112,7 +114,8 @@ fn resolved_earlier(node: &SeiNode) -> Vec<PeerNode> {
 fn the_plans_of_the_recorded_cases() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rendered");
     let (mut compared, mut skipped, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    let mut folders: Vec<_> = std::fs::read_dir(&root).expect("the cases").filter_map(|e| Some(e.ok()?.path())).collect();
+    let mut folders: Vec<_> =
+        std::fs::read_dir(&root).expect("the cases").filter_map(|e| Some(e.ok()?.path())).collect();
     folders.sort();
     for folder in folders.into_iter().filter(|f| f.is_dir()) {
         let case = folder.file_name().and_then(|n| n.to_str()).expect("a name").to_owned();

@@ -35,9 +35,36 @@ fn any_json_node() -> impl Strategy<Value = Value> {
         Just(json!("mark-ready")),
     ];
     let key = prop::sample::select(vec![
-        "metadata", "name", "namespace", "uid", "resourceVersion", "generation", "finalizers", "deletionTimestamp", "spec",
-        "status", "plan", "tasks", "type", "id", "params", "phase", "conditions", "fullNode", "validator", "snapshot", "s3",
-        "targetHeight", "peers", "static", "addresses", "paused", "retryCount", "submittedAt", "lastTransitionTime", "reason",
+        "metadata",
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "finalizers",
+        "deletionTimestamp",
+        "spec",
+        "status",
+        "plan",
+        "tasks",
+        "type",
+        "id",
+        "params",
+        "phase",
+        "conditions",
+        "fullNode",
+        "validator",
+        "snapshot",
+        "s3",
+        "targetHeight",
+        "peers",
+        "static",
+        "addresses",
+        "paused",
+        "retryCount",
+        "submittedAt",
+        "lastTransitionTime",
+        "reason",
     ]);
     leaf.prop_recursive(5, 64, 8, move |inner| {
         prop_oneof![
@@ -54,7 +81,10 @@ fn fails(found: &[String], scene: &Scene) -> Result<(), TestCaseError> {
     }
     let mut scene = scene.clone();
     let decided = scene.settle().map(|d| d.show().to_string()).unwrap_or_default();
-    Err(TestCaseError::fail(format!("{found:#?}\ndecided: {}", decided.chars().take(1500).collect::<String>())))
+    Err(TestCaseError::fail(format!(
+        "{found:#?}\ndecided: {}",
+        decided.chars().take(1500).collect::<String>()
+    )))
 }
 
 proptest! {

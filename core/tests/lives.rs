@@ -8,9 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use seinode_core::api::{NodePhase, SeiNode, TaskType};
+use seinode_core::testkit::node;
 use seinode_core::testkit::sketch::valid_spec;
 use seinode_core::testkit::toy::{Crash, Toy};
-use seinode_core::testkit::node;
 
 /// Passes that the longest life may take: some twenty tasks, each started, polled and retried a few times.
 const PASSES: usize = 400;
@@ -51,7 +51,8 @@ fn failures() -> impl Strategy<Value = BTreeMap<TaskType, i64>> {
 /// Lives a node to its end and looks at it an hour later: it serves, nothing is written, no task ran without need.
 fn comes_up(toy: &mut Toy) -> Result<(), TestCaseError> {
     let passes = toy.live(PASSES);
-    let story = || format!("{:#?}\n{:#}", toy.ending(), serde_json::to_value(&toy.node.status).expect("a status"));
+    let story =
+        || format!("{:#?}\n{:#}", toy.ending(), serde_json::to_value(&toy.node.status).expect("a status"));
     prop_assert!(toy.broken.is_empty(), "{:#?}", toy.broken);
     prop_assert!(passes.is_some(), "does not come to rest: {}", story());
     prop_assert_eq!(&toy.node.status.phase, &Some(NodePhase::Running), "{}", story());
@@ -213,7 +214,11 @@ fn w4_an_edit_at_any_moment_of_an_update_is_reached_too() {
         }
         edit_image(&mut toy, "registry.example.net/seid:v8");
         comes_up(&mut toy).unwrap_or_else(|e| panic!("edited after {passes} passes: {e}"));
-        assert_eq!(toy.node.status.current_image.as_deref(), Some("registry.example.net/seid:v8"), "after {passes} passes");
+        assert_eq!(
+            toy.node.status.current_image.as_deref(),
+            Some("registry.example.net/seid:v8"),
+            "after {passes} passes"
+        );
     }
 }
 

@@ -98,7 +98,9 @@ mod tests {
             Step::Read(Box::new(read.clone())),
             Step::Stored { before: Box::new(read), write: Box::new(write), answer: Box::new(answer) },
         ];
-        steps.extend(effects.into_iter().map(|effect| Step::Performed { effect: Box::new(effect), changed: true }));
+        steps.extend(
+            effects.into_iter().map(|effect| Step::Performed { effect: Box::new(effect), changed: true }),
+        );
         steps.push(Step::Rested(vec!["the claim was applied".to_owned()]));
         steps.push(Step::Quiet);
         steps.push(Step::Rested(vec!["the claim was applied".to_owned()]));
@@ -122,7 +124,11 @@ mod tests {
             laws(&trace)
         };
         assert_eq!(with(|t| t.steps.swap(1, 2)), [1], "done before it was stored");
-        assert_eq!(with(|t| t.steps.push(t.steps[1].clone())), [4, 5], "stored on an old version, and when all was quiet");
+        assert_eq!(
+            with(|t| t.steps.push(t.steps[1].clone())),
+            [4, 5],
+            "stored on an old version, and when all was quiet"
+        );
         assert_eq!(with(|t| t.steps.push(Step::Rested(Vec::new()))), [10], "rests without a reason");
         assert_eq!(with(|t| t.steps.insert(3, t.steps[2].clone())), [13], "done twice");
         let unguarded = with(|t| {

@@ -2,5 +2,5 @@
 
 pub mod laws;
 pub mod live;
-pub mod validation_cases;
 pub mod stage;
+pub mod validation_cases;

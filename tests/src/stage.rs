@@ -46,7 +46,8 @@ impl Stage {
         options.token = Some(TOKEN.to_owned());
         options.heartbeat = Some(Duration::from_secs(10));
         let kubelet = Kubelet::start(plane.client_named("stub-kubelet"), options);
-        let sidecars = socket::Server::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
+        let sidecars =
+            socket::Server::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
         let folder = TempDir::new().map_err(LiveError::io("make a folder"))?;
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).map_err(LiveError::io(format!("write {name}")))

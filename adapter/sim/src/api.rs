@@ -82,10 +82,7 @@ impl ApiServer {
     /// The service for one client; the name stands in the record, and troubles can aim at it.
     #[must_use]
     pub fn serving(&self, client: &str) -> Self {
-        Self {
-            client: Arc::from(client),
-            ..self.clone()
-        }
+        Self { client: Arc::from(client), ..self.clone() }
     }
 
     /// What was requested so far.
@@ -118,12 +115,7 @@ impl ApiServer {
             None => self.effect(&request),
         };
         let after = self.faults.after(&request, answer.code());
-        self.recorder.push(Record::answered(
-            &request,
-            self.store.clock().now(),
-            answer.code(),
-            &after,
-        ));
+        self.recorder.push(Record::answered(&request, self.store.clock().now(), answer.code(), &after));
         let answer = self.suffer_quietly(after).await?.unwrap_or(answer);
         Ok(answer.into_response(&request, &self.faults))
     }
@@ -133,24 +125,14 @@ impl ApiServer {
     }
 
     fn refuse(&self, parts: &Parts, unread: Unread) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
-        self.recorder.push(Record::unread(
-            parts,
-            &self.client,
-            self.store.clock().now(),
-            unread.code(),
-        ));
+        self.recorder.push(Record::unread(parts, &self.client, self.store.clock().now(), unread.code()));
         unread.into_response()
     }
 
     /// A trouble before the effect; one that leaves no effect and no answer is recorded here.
-    async fn suffer(
-        &self,
-        request: &Request,
-        trouble: Trouble,
-    ) -> Result<Option<Answer>, io::Error> {
+    async fn suffer(&self, request: &Request, trouble: Trouble) -> Result<Option<Answer>, io::Error> {
         if matches!(trouble, Trouble::Hang | Trouble::Lose) {
-            self.recorder
-                .push(Record::unheard(request, self.store.clock().now(), &trouble));
+            self.recorder.push(Record::unheard(request, self.store.clock().now(), &trouble));
         }
         self.suffer_quietly(trouble).await
     }
@@ -163,10 +145,7 @@ impl ApiServer {
                 Ok(None)
             }
             Trouble::Hang => std::future::pending::<Result<Option<Answer>, io::Error>>().await,
-            Trouble::Lose => Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "connection reset by peer",
-            )),
+            Trouble::Lose => Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer")),
             Trouble::Refuse(refusal) => Ok(Some(Answer::from(refusal))),
         }
     }
@@ -192,7 +171,5 @@ where
 
 /// A whole body, for answers that do not stream.
 fn whole(bytes: Bytes) -> UnsyncBoxBody<Bytes, io::Error> {
-    http_body_util::Full::new(bytes)
-        .map_err(|never: Infallible| match never {})
-        .boxed_unsync()
+    http_body_util::Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
 }

@@ -42,19 +42,12 @@ impl Apply<'_> {
         self.check(who)?;
         let mut owners = self.live.map(owner::read).unwrap_or_default();
         let live = without_owners(self.live);
-        let mut merged =
-            walk::merge(Some(&live), Some(self.body), Some(self.shapes)).unwrap_or_default();
+        let mut merged = walk::merge(Some(&live), Some(self.body), Some(self.shapes)).unwrap_or_default();
         let mut own = Owner::new(self.kind, self.part, who.manager, Operation::Apply);
-        own.fields =
-            walk::paths(self.body, Some(self.shapes)).outside(&reset_fields(self.kind, self.part));
-        let last = owners
-            .iter()
-            .position(|other| other.is_same(&own))
-            .map(|at| owners.remove(at));
+        own.fields = walk::paths(self.body, Some(self.shapes)).outside(&reset_fields(self.kind, self.part));
+        let last = owners.iter().position(|other| other.is_same(&own)).map(|at| owners.remove(at));
         if let Some(last) = last.as_ref().filter(|last| !last.fields.is_empty()) {
-            let everyone = owners
-                .iter()
-                .fold(own.fields.clone(), |all, other| all.union(&other.fields));
+            let everyone = owners.iter().fold(own.fields.clone(), |all, other| all.union(&other.fields));
             merged = self.prune(&merged, &last.fields, &everyone);
         }
         let mut changes = walk::compare(&live, &merged, self.shapes);
@@ -64,11 +57,7 @@ impl Apply<'_> {
         }
         dispossess(&mut owners, &changes);
         own.fields = own.fields.without(&type_and_identity());
-        own.time = if merged == live {
-            last.and_then(|last| last.time)
-        } else {
-            Some(stamp(who.now))
-        };
+        own.time = if merged == live { last.and_then(|last| last.time) } else { Some(stamp(who.now)) };
         owners.push(own);
         set_metadata(&mut merged, "managedFields", owner::write(owners));
         Ok(merged)
@@ -84,28 +73,16 @@ impl Apply<'_> {
                 "causes": [{ "reason": "FieldValueRequired", "field": "fieldManager",
                              "message": "Required value: is required for apply patch" }],
             });
-            return Err(StoreError {
-                details,
-                ..StoreError::plain(422, "Invalid", message)
-            });
+            return Err(StoreError { details, ..StoreError::plain(422, "Invalid", message) });
         }
         let text = |field: &str| self.body[field].as_str().unwrap_or_default();
         let is_sound = matches!(self.body["metadata"], Value::Null | Value::Object(_));
-        if text("apiVersion") != self.kind.api_version()
-            || text("kind") != self.kind.name()
-            || !is_sound
-        {
-            let message = format!(
-                "invalid object type: {}, Kind={}",
-                text("apiVersion"),
-                text("kind")
-            );
+        if text("apiVersion") != self.kind.api_version() || text("kind") != self.kind.name() || !is_sound {
+            let message = format!("invalid object type: {}, Kind={}", text("apiVersion"), text("kind"));
             return Err(StoreError::bad_request(message));
         }
         if !metadata(self.body)["managedFields"].is_null() {
-            return Err(StoreError::bad_request(
-                "metadata.managedFields must be nil",
-            ));
+            return Err(StoreError::bad_request("metadata.managedFields must be nil"));
         }
         Ok(())
     }
@@ -118,8 +95,7 @@ impl Apply<'_> {
         let all = named(merged);
         let last = last.with_named_parents(shapes);
         let pruned = take_out(&last);
-        let owned =
-            take_out(&all.without(&named(&pruned).union(&everyone.with_named_parents(shapes))));
+        let owned = take_out(&all.without(&named(&pruned).union(&everyone.with_named_parents(shapes))));
         take_out(&all.without(&named(&owned)).intersection(&last))
     }
 }
@@ -139,10 +115,7 @@ pub(crate) fn record_update(
     let mut changes = walk::compare(&before, new, shapes);
     exclude(&mut changes, &reset_fields(kind, part));
     dispossess(&mut owners, &changes);
-    let taken = changes
-        .modified
-        .union(&changes.added)
-        .without(&type_and_identity());
+    let taken = changes.modified.union(&changes.added).without(&type_and_identity());
     if !taken.is_empty() {
         let mut own = Owner::new(kind, part, who.manager, Operation::Update);
         let place = owners.iter().position(|other| other.is_same(&own));
@@ -162,19 +135,12 @@ pub(crate) fn keep_times(new: &mut Value, old: &Value) {
     let timeless = |object: &Value| {
         let mut object = object.clone();
         let mut entries = object["metadata"]["managedFields"].take();
-        for entry in entries
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object_mut)
-        {
+        for entry in entries.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             entry.remove("time");
         }
         (object, entries)
     };
-    if metadata(new)["managedFields"] != metadata(old)["managedFields"]
-        && timeless(new) == timeless(old)
-    {
+    if metadata(new)["managedFields"] != metadata(old)["managedFields"] && timeless(new) == timeless(old) {
         set_metadata(new, "managedFields", metadata(old)["managedFields"].clone());
     }
 }
@@ -189,10 +155,7 @@ fn without_owners(object: Option<&Value>) -> Value {
 
 /// Takes from every owner what a write changed or removed.
 fn dispossess(owners: &mut Vec<Owner>, changes: &Comparison) {
-    let lost = changes
-        .modified
-        .union(&changes.added)
-        .union(&changes.removed);
+    let lost = changes.modified.union(&changes.added).union(&changes.removed);
     for owner in owners.iter_mut() {
         let fields = mem::take(&mut owner.fields);
         owner.fields = fields.without(&lost);
@@ -231,22 +194,14 @@ fn refuse_conflicts(owners: &[Owner], changes: &Comparison) -> Result<(), StoreE
                 }
                 lines.push(format!("- {path}"));
             }
-            let message = format!(
-                "Apply failed with {} conflicts: {}",
-                many.len(),
-                lines.join("\n")
-            );
+            let message = format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"));
             Err(StoreError::apply_conflict(message, &causes))
         }
     }
 }
 
 fn exclude(changes: &mut Comparison, fields: &Set) {
-    for set in [
-        &mut changes.added,
-        &mut changes.modified,
-        &mut changes.removed,
-    ] {
+    for set in [&mut changes.added, &mut changes.modified, &mut changes.removed] {
         *set = set.outside(fields);
     }
 }
@@ -257,11 +212,9 @@ fn reset_fields(kind: Kind, part: Part) -> Set {
         Part::Main if kind.has_status() => Set::of_fields(&[&["status"]]),
         Part::Main => Set::default(),
         Part::Status if kind.is_custom() => Set::of_fields(&[&["metadata"], &["spec"]]),
-        Part::Status if kind == Kind::Pod => Set::of_fields(&[
-            &["spec"],
-            &["metadata", "deletionTimestamp"],
-            &["metadata", "ownerReferences"],
-        ]),
+        Part::Status if kind == Kind::Pod => {
+            Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+        }
         Part::Status => Set::of_fields(&[&["spec"]]),
     }
 }

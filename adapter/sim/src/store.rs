@@ -64,13 +64,8 @@ use crate::error::{FieldError, StoreError};
 /// Judges an object of a custom kind before it is stored: the new object and the stored one, if any. It
 /// answers the object to store instead, pruned and defaulted, or what is wrong with it.
 #[derive(Clone)]
-#[expect(
-    clippy::type_complexity,
-    reason = "it is spelled out this once; this type is its name"
-)]
-pub struct Validator(
-    Arc<dyn Fn(&Value, Option<&Value>) -> Result<Value, Vec<FieldError>> + Send + Sync>,
-);
+#[expect(clippy::type_complexity, reason = "it is spelled out this once; this type is its name")]
+pub struct Validator(Arc<dyn Fn(&Value, Option<&Value>) -> Result<Value, Vec<FieldError>> + Send + Sync>);
 
 impl Validator {
     /// Wraps a function of the new object and the stored one.
@@ -109,21 +104,13 @@ impl Store {
     pub fn new(clock: Clock) -> Self {
         let state = State::default();
         let changes = watch::Sender::new(state.version());
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            changes,
-            clock,
-            manager: Arc::from(DIRECT_MANAGER),
-        }
+        Self { state: Arc::new(Mutex::new(state)), changes, clock, manager: Arc::from(DIRECT_MANAGER) }
     }
 
     /// The same objects, written under another field manager.
     #[must_use]
     pub fn acting_as(&self, manager: &str) -> Self {
-        Self {
-            manager: Arc::from(manager),
-            ..self.clone()
-        }
+        Self { manager: Arc::from(manager), ..self.clone() }
     }
 
     /// The clock that dates the writes.
@@ -143,9 +130,7 @@ impl Store {
 
     /// One object.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Arc<Value>, StoreError> {
-        self.lock()
-            .stored(&Key::new(kind, namespace, name))
-            .cloned()
+        self.lock().stored(&Key::new(kind, namespace, name)).cloned()
     }
 
     /// All objects of a kind, of one namespace or of all, by namespace and name.
@@ -156,21 +141,8 @@ impl Store {
     /// Stores a new object. Its namespace is the object's own, or `default`.
     pub fn create(&self, kind: Kind, object: Value) -> Result<Arc<Value>, StoreError> {
         let own = namespace(&object).to_owned();
-        let namespace = if !kind.is_namespaced() || !own.is_empty() {
-            own
-        } else {
-            "default".to_owned()
-        };
-        self.write(|state, who| {
-            state.create(
-                Draft {
-                    kind,
-                    namespace: &namespace,
-                    object,
-                },
-                who,
-            )
-        })
+        let namespace = if !kind.is_namespaced() || !own.is_empty() { own } else { "default".to_owned() };
+        self.write(|state, who| state.create(Draft { kind, namespace: &namespace, object }, who))
     }
 
     /// Replaces a whole object, status excepted where it has a subresource.
@@ -213,11 +185,7 @@ impl Store {
         force: bool,
     ) -> Result<Arc<Value>, StoreError> {
         let key = Key::new(kind, namespace, name);
-        self.write(|state, who| {
-            state
-                .apply(&key, Part::Main, body, force, who)
-                .map(|done| done.object)
-        })
+        self.write(|state, who| state.apply(&key, Part::Main, body, force, who).map(|done| done.object))
     }
 
     /// Deletes an object, or marks it for deletion while finalizers or a grace period hold it.
@@ -270,15 +238,8 @@ impl Store {
         self.write_as(&self.manager, work)
     }
 
-    pub(crate) fn write_as<T>(
-        &self,
-        manager: &str,
-        work: impl FnOnce(&mut State, &Write<'_>) -> T,
-    ) -> T {
-        let who = Write {
-            manager,
-            now: self.clock.now(),
-        };
+    pub(crate) fn write_as<T>(&self, manager: &str, work: impl FnOnce(&mut State, &Write<'_>) -> T) -> T {
+        let who = Write { manager, now: self.clock.now() };
         let mut state = self.lock();
         let before = state.version();
         let result = work(&mut state, &who);
@@ -291,19 +252,9 @@ impl Store {
     }
 
     /// Runs one write on a copy, for dry runs.
-    pub(crate) fn rehearse<T>(
-        &self,
-        manager: &str,
-        work: impl FnOnce(&mut State, &Write<'_>) -> T,
-    ) -> T {
+    pub(crate) fn rehearse<T>(&self, manager: &str, work: impl FnOnce(&mut State, &Write<'_>) -> T) -> T {
         let mut copy = State::clone(&self.lock());
-        work(
-            &mut copy,
-            &Write {
-                manager,
-                now: self.clock.now(),
-            },
-        )
+        work(&mut copy, &Write { manager, now: self.clock.now() })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

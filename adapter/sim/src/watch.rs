@@ -134,13 +134,11 @@ impl Watch {
         if matches!(self.wish.start, Start::Announced | Start::Everything) {
             let all = state.of_kind(self.wish.kind, self.wish.namespace.as_deref());
             let selected = all.filter(|object| self.wish.selection.includes(object));
-            self.queue
-                .extend(selected.map(|object| event(Happened::Added, object.clone())));
+            self.queue.extend(selected.map(|object| event(Happened::Added, object.clone())));
         }
         if self.wish.start == Start::Announced {
             let notes = json!({ "k8s.io/initial-events-end": "true" });
-            self.queue
-                .push_back(bookmark(self.wish.kind, version, notes));
+            self.queue.push_back(bookmark(self.wish.kind, version, notes));
         }
     }
 
@@ -151,23 +149,17 @@ impl Watch {
             Slice::Changes(changes) => changes,
             Slice::Gone(oldest) => {
                 let status = StoreError::gone(self.cursor, oldest).to_status();
-                self.queue
-                    .push_back(event(Happened::Error, Arc::new(status)));
+                self.queue.push_back(event(Happened::Error, Arc::new(status)));
                 self.is_over = true;
                 return;
             }
         };
         self.cursor = self.cursor.max(state.version());
-        self.queue.extend(
-            changes
-                .iter()
-                .filter_map(|change| self.wish.event_of(change)),
-        );
+        self.queue.extend(changes.iter().filter_map(|change| self.wish.event_of(change)));
         if state.bookmarks() > self.bookmarks_seen {
             self.bookmarks_seen = state.bookmarks();
             if self.wish.wants_bookmarks {
-                self.queue
-                    .push_back(bookmark(self.wish.kind, self.cursor, Value::Null));
+                self.queue.push_back(bookmark(self.wish.kind, self.cursor, Value::Null));
             }
         }
     }
@@ -196,12 +188,9 @@ impl Wish {
         if !self.concerns(&change.key) {
             return None;
         }
-        let before = change
-            .before
-            .as_ref()
-            .filter(|object| self.selection.includes(object));
-        let after = Some(&change.after)
-            .filter(|object| !change.is_deletion && self.selection.includes(object));
+        let before = change.before.as_ref().filter(|object| self.selection.includes(object));
+        let after =
+            Some(&change.after).filter(|object| !change.is_deletion && self.selection.includes(object));
         match (before, after) {
             (None, None) => None,
             (None, Some(object)) => Some(event(Happened::Added, object.clone())),
@@ -209,11 +198,7 @@ impl Wish {
             // The watcher gets the object as it last knew it, under the version that took it away.
             (Some(object), None) => {
                 let mut last = Value::clone(object);
-                set_metadata(
-                    &mut last,
-                    "resourceVersion",
-                    json!(change.version.to_string()),
-                );
+                set_metadata(&mut last, "resourceVersion", json!(change.version.to_string()));
                 Some(event(Happened::Deleted, Arc::new(last)))
             }
         }
@@ -221,10 +206,7 @@ impl Wish {
 
     fn concerns(&self, key: &Key) -> bool {
         key.kind == self.kind
-            && self
-                .namespace
-                .as_deref()
-                .is_none_or(|namespace| *namespace == *key.namespace)
+            && self.namespace.as_deref().is_none_or(|namespace| *namespace == *key.namespace)
     }
 }
 

@@ -47,31 +47,18 @@ struct Cluster {
 
 fn cluster(before: Vec<Trouble>, after: Vec<Trouble>) -> Cluster {
     let store = Store::new(Clock::starting_at("2026-01-01T00:00:00Z".parse().unwrap()));
-    let plan = Planned {
-        before: Mutex::new(before),
-        after: Mutex::new(after),
-    };
+    let plan = Planned { before: Mutex::new(before), after: Mutex::new(after) };
     let server = ApiServer::new(&store).with_faults(Arc::new(plan));
     let recorder = server.recorder().clone();
     let maps = Api::default_namespaced(Client::new(server.serving("tester"), "default"));
-    Cluster {
-        store,
-        recorder,
-        maps,
-    }
+    Cluster { store, recorder, maps }
 }
 
 impl Cluster {
     async fn create(&self) -> Result<ConfigMap, Error> {
         let map = serde_json::from_value(json!({ "metadata": { "name": "a" } })).unwrap();
         self.maps
-            .create(
-                &PostParams {
-                    field_manager: Some("op".to_owned()),
-                    ..PostParams::default()
-                },
-                &map,
-            )
+            .create(&PostParams { field_manager: Some("op".to_owned()), ..PostParams::default() }, &map)
             .await
     }
 
@@ -86,11 +73,7 @@ async fn every_request_is_recorded() {
     cluster.create().await.unwrap();
     cluster.maps.list(&ListParams::default()).await.unwrap();
     let patch = Patch::Merge(json!({ "data": { "k": "v" } }));
-    cluster
-        .maps
-        .patch("a", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    cluster.maps.patch("a", &PatchParams::default(), &patch).await.unwrap();
     cluster.create().await.unwrap_err();
     let shown: Vec<_> = cluster
         .recorder
@@ -98,25 +81,11 @@ async fn every_request_is_recorded() {
         .into_iter()
         .map(|record| {
             let request = record.request.unwrap();
-            (
-                request.verb,
-                request.kind,
-                request.name,
-                request.manager,
-                record.client,
-                record.code,
-            )
+            (request.verb, request.kind, request.name, request.manager, record.client, record.code)
         })
         .collect();
     let row = |verb, name: &str, manager: &str, code| {
-        (
-            verb,
-            Kind::ConfigMap,
-            name.to_owned(),
-            manager.to_owned(),
-            "tester".to_owned(),
-            code,
-        )
+        (verb, Kind::ConfigMap, name.to_owned(), manager.to_owned(), "tester".to_owned(), code)
     };
     assert_eq!(
         shown,
@@ -129,19 +98,14 @@ async fn every_request_is_recorded() {
     );
     let writes = cluster.recorder.writes();
     assert_eq!(writes.len(), 3);
-    assert_eq!(
-        writes[1].request.as_ref().unwrap().body,
-        json!({ "data": { "k": "v" } })
-    );
+    assert_eq!(writes[1].request.as_ref().unwrap().body, json!({ "data": { "k": "v" } }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_before_the_effect_leaves_nothing() {
     let busy = StoreError::plain(503, "ServiceUnavailable", "try later");
     let cluster = cluster(vec![Trouble::Refuse(busy)], vec![]);
-    let Error::Api(refusal) = cluster.create().await.unwrap_err() else {
-        panic!("no answer of the server")
-    };
+    let Error::Api(refusal) = cluster.create().await.unwrap_err() else { panic!("no answer of the server") };
     assert_eq!((refusal.code, cluster.is_stored()), (503, false));
 }
 
@@ -164,11 +128,7 @@ async fn a_request_can_take_long_and_can_take_forever() {
     slow.create().await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(7));
     let stuck = cluster(vec![], vec![Trouble::Hang]);
-    assert!(
-        timeout(Duration::from_hours(1), stuck.create())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_hours(1), stuck.create()).await.is_err());
     assert!(stuck.is_stored());
 }
 
@@ -179,8 +139,5 @@ async fn an_unknown_resource_is_a_404() {
     let server = ApiServer::new(&store);
     let api: Api<Deployment> = Api::default_namespaced(Client::new(server.clone(), "default"));
     assert!(matches!(api.get("a").await.unwrap_err(), Error::Api(status) if status.code == 404));
-    assert_eq!(
-        server.recorder().records()[0].line,
-        "GET /apis/apps/v1/namespaces/default/deployments/a"
-    );
+    assert_eq!(server.recorder().records()[0].line, "GET /apis/apps/v1/namespaces/default/deployments/a");
 }

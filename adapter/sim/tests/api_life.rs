@@ -20,12 +20,7 @@ fn client(store: &Store) -> Client {
 
 fn make(store: &Store, kind: Kind, name: &str, owner: Option<&Value>) -> Arc<Value> {
     let owners: Vec<Value> = owner.into_iter().map(reference).collect();
-    store
-        .create(
-            kind,
-            json!({ "metadata": { "name": name, "ownerReferences": owners } }),
-        )
-        .unwrap()
+    store.create(kind, json!({ "metadata": { "name": name, "ownerReferences": owners } })).unwrap()
 }
 
 fn reference(owner: &Value) -> Value {
@@ -36,10 +31,7 @@ fn reference(owner: &Value) -> Value {
 }
 
 fn delete(store: &Store, kind: Kind, name: &str, propagation: Propagation) {
-    let options = DeleteOptions {
-        propagation: Some(propagation),
-        ..DeleteOptions::default()
-    };
+    let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
     store.delete(kind, "default", name, &options).unwrap();
 }
 
@@ -59,15 +51,9 @@ fn names(store: &Store, kind: Kind) -> Vec<String> {
 async fn the_last_finalizer_takes_the_object_with_it() {
     let store = store();
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&store));
-    let body =
-        json!({ "metadata": { "name": "a", "finalizers": ["x.io/1", "x.io/2"], "generation": 5 } });
+    let body = json!({ "metadata": { "name": "a", "finalizers": ["x.io/1", "x.io/2"], "generation": 5 } });
     store.create(Kind::ConfigMap, body).unwrap();
-    let marked = maps
-        .delete("a", &DeleteParams::default())
-        .await
-        .unwrap()
-        .left()
-        .unwrap();
+    let marked = maps.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap();
     assert_eq!(
         serde_json::to_value(&marked.metadata.deletion_timestamp).unwrap(),
         json!("2026-01-01T00:00:00Z")
@@ -75,17 +61,9 @@ async fn the_last_finalizer_takes_the_object_with_it() {
     assert_eq!(marked.metadata.deletion_grace_period_seconds, Some(0));
     let finalizers = |list: &[&str]| Patch::Merge(json!({ "metadata": { "finalizers": list } }));
     let pp = PatchParams::default();
-    let more = maps
-        .patch("a", &pp, &finalizers(&["x.io/1", "x.io/2", "x.io/3"]))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(more, Error::Api(status) if status.code == 422),
-        "nothing is added to what is going"
-    );
-    maps.patch("a", &pp, &finalizers(&["x.io/2"]))
-        .await
-        .unwrap();
+    let more = maps.patch("a", &pp, &finalizers(&["x.io/1", "x.io/2", "x.io/3"])).await.unwrap_err();
+    assert!(matches!(more, Error::Api(status) if status.code == 422), "nothing is added to what is going");
+    maps.patch("a", &pp, &finalizers(&["x.io/2"])).await.unwrap();
     assert!(maps.get("a").await.is_ok());
     maps.patch("a", &pp, &finalizers(&[])).await.unwrap();
     assert!(maps.get_opt("a").await.unwrap().is_none());
@@ -94,25 +72,12 @@ async fn the_last_finalizer_takes_the_object_with_it() {
 #[tokio::test(start_paused = true)]
 async fn deletion_counts_as_a_generation() {
     let store = store();
-    store
-        .create(
-            Kind::SeiNode,
-            json!({ "metadata": { "name": "a", "finalizers": ["x.io/1"] } }),
-        )
-        .unwrap();
-    store
-        .delete(Kind::SeiNode, "default", "a", &DeleteOptions::default())
-        .unwrap();
+    store.create(Kind::SeiNode, json!({ "metadata": { "name": "a", "finalizers": ["x.io/1"] } })).unwrap();
+    store.delete(Kind::SeiNode, "default", "a", &DeleteOptions::default()).unwrap();
     let once = store.get(Kind::SeiNode, "default", "a").unwrap();
-    store
-        .delete(Kind::SeiNode, "default", "a", &DeleteOptions::default())
-        .unwrap();
+    store.delete(Kind::SeiNode, "default", "a", &DeleteOptions::default()).unwrap();
     assert_eq!(once["metadata"]["generation"], 2);
-    assert_eq!(
-        store.get(Kind::SeiNode, "default", "a").unwrap(),
-        once,
-        "deleting twice is deleting once"
-    );
+    assert_eq!(store.get(Kind::SeiNode, "default", "a").unwrap(), once, "deleting twice is deleting once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,20 +86,15 @@ async fn preconditions_are_checked() {
     let made = make(&store, Kind::ConfigMap, "a", None);
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&store));
     let only_if = |uid: Option<&str>, version: Option<&str>| {
-        let conditions = Preconditions {
-            uid: uid.map(str::to_owned),
-            resource_version: version.map(str::to_owned),
-        };
+        let conditions =
+            Preconditions { uid: uid.map(str::to_owned), resource_version: version.map(str::to_owned) };
         DeleteParams::default().preconditions(conditions)
     };
     for wrong in [only_if(Some("another"), None), only_if(None, Some("1"))] {
         let refused = maps.delete("a", &wrong).await.unwrap_err();
         assert!(matches!(refused, Error::Api(status) if status.code == 409));
     }
-    let right = only_if(
-        made["metadata"]["uid"].as_str(),
-        made["metadata"]["resourceVersion"].as_str(),
-    );
+    let right = only_if(made["metadata"]["uid"].as_str(), made["metadata"]["resourceVersion"].as_str());
     let status = maps.delete("a", &right).await.unwrap().right().unwrap();
     assert_eq!(status.details.unwrap().uid, made["metadata"]["uid"]);
 }
@@ -143,12 +103,7 @@ async fn preconditions_are_checked() {
 async fn a_scheduled_pod_stops_gracefully() {
     let store = store();
     let pods: Api<Pod> = Api::default_namespaced(client(&store));
-    store
-        .create(
-            Kind::Pod,
-            json!({ "metadata": { "name": "a" }, "spec": { "nodeName": "n" } }),
-        )
-        .unwrap();
+    store.create(Kind::Pod, json!({ "metadata": { "name": "a" }, "spec": { "nodeName": "n" } })).unwrap();
     pods.delete("a", &DeleteParams::default()).await.unwrap();
     let going = pods.get("a").await.unwrap();
     assert_eq!(going.metadata.deletion_grace_period_seconds, Some(30));
@@ -156,23 +111,10 @@ async fn a_scheduled_pod_stops_gracefully() {
         serde_json::to_value(going.metadata.deletion_timestamp).unwrap(),
         json!("2026-01-01T00:00:30Z")
     );
-    let longer = DeleteParams {
-        grace_period_seconds: Some(60),
-        ..DeleteParams::default()
-    };
+    let longer = DeleteParams { grace_period_seconds: Some(60), ..DeleteParams::default() };
     pods.delete("a", &longer).await.unwrap();
-    assert_eq!(
-        pods.get("a")
-            .await
-            .unwrap()
-            .metadata
-            .deletion_grace_period_seconds,
-        Some(30)
-    );
-    let now = DeleteParams {
-        grace_period_seconds: Some(0),
-        ..DeleteParams::default()
-    };
+    assert_eq!(pods.get("a").await.unwrap().metadata.deletion_grace_period_seconds, Some(30));
+    let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     pods.delete("a", &now).await.unwrap();
     assert!(pods.get_opt("a").await.unwrap().is_none());
 }
@@ -182,15 +124,7 @@ async fn an_unscheduled_pod_goes_at_once() {
     let store = store();
     let pods: Api<Pod> = Api::default_namespaced(client(&store));
     make(&store, Kind::Pod, "a", None);
-    assert_eq!(
-        pods.delete("a", &DeleteParams::default())
-            .await
-            .unwrap()
-            .left()
-            .unwrap()
-            .name_any(),
-        "a"
-    );
+    assert_eq!(pods.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap().name_any(), "a");
     assert!(pods.get_opt("a").await.unwrap().is_none());
 }
 
@@ -226,20 +160,12 @@ async fn in_the_foreground_the_owner_goes_last() {
     let owner = make(&store, Kind::SeiNode, "a", None);
     make(&store, Kind::StatefulSet, "a", Some(&owner));
     let hold = json!({ "metadata": { "finalizers": ["x.io/hold"] } });
-    store
-        .merge_patch(Kind::StatefulSet, "default", "a", &hold)
-        .unwrap();
+    store.merge_patch(Kind::StatefulSet, "default", "a", &hold).unwrap();
     delete(&store, Kind::SeiNode, "a", Propagation::Foreground);
     sweep(&store);
-    assert_eq!(
-        names(&store, Kind::SeiNode),
-        ["a"],
-        "it waits for what blocks it"
-    );
+    assert_eq!(names(&store, Kind::SeiNode), ["a"], "it waits for what blocks it");
     let release = json!({ "metadata": { "finalizers": null } });
-    store
-        .merge_patch(Kind::StatefulSet, "default", "a", &release)
-        .unwrap();
+    store.merge_patch(Kind::StatefulSet, "default", "a", &release).unwrap();
     sweep(&store);
     assert!(names(&store, Kind::StatefulSet).is_empty() && names(&store, Kind::SeiNode).is_empty());
 }
@@ -261,15 +187,7 @@ async fn a_job_deleted_without_a_policy_orphans_its_pods() {
     let store = store();
     let job = make(&store, Kind::Job, "j", None);
     make(&store, Kind::Pod, "j-x", Some(&job));
-    store
-        .delete(Kind::Job, "default", "j", &DeleteOptions::default())
-        .unwrap();
+    store.delete(Kind::Job, "default", "j", &DeleteOptions::default()).unwrap();
     sweep(&store);
-    assert_eq!(
-        (
-            names(&store, Kind::Job).len(),
-            names(&store, Kind::Pod).len()
-        ),
-        (0, 1)
-    );
+    assert_eq!((names(&store, Kind::Job).len(), names(&store, Kind::Pod).len()), (0, 1));
 }

@@ -25,25 +25,16 @@ fn maps(server: ApiServer) -> Api<ConfigMap> {
 }
 
 fn make(store: &Store, name: &str) {
-    store
-        .create(
-            Kind::ConfigMap,
-            json!({ "metadata": { "name": name, "labels": { "l": "1" } } }),
-        )
-        .unwrap();
+    store.create(Kind::ConfigMap, json!({ "metadata": { "name": name, "labels": { "l": "1" } } })).unwrap();
 }
 
 fn label(store: &Store, name: &str, value: &str) {
     let patch = json!({ "metadata": { "labels": { "l": value } } });
-    store
-        .merge_patch(Kind::ConfigMap, "default", name, &patch)
-        .unwrap();
+    store.merge_patch(Kind::ConfigMap, "default", name, &patch).unwrap();
 }
 
 fn remove(store: &Store, name: &str) {
-    store
-        .delete(Kind::ConfigMap, "default", name, &DeleteOptions::default())
-        .unwrap();
+    store.delete(Kind::ConfigMap, "default", name, &DeleteOptions::default()).unwrap();
 }
 
 fn shown(event: watcher::Result<Event<ConfigMap>>) -> String {
@@ -71,16 +62,10 @@ async fn seen(events: &mut Events<'_>) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_watcher_lists_and_then_follows() {
-    for strategy in [
-        InitialListStrategy::ListWatch,
-        InitialListStrategy::StreamingList,
-    ] {
+    for strategy in [InitialListStrategy::ListWatch, InitialListStrategy::StreamingList] {
         let store = store();
         make(&store, "a");
-        let config = watcher::Config {
-            initial_list_strategy: strategy,
-            ..watcher::Config::default()
-        };
+        let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
         let mut events: Events<'_> = pin!(watcher::watcher(maps(ApiServer::new(&store)), config));
         assert_eq!(seen(&mut events).await, ["init", "init a", "init done"]);
         make(&store, "b");
@@ -107,31 +92,22 @@ async fn leaving_the_selection_is_a_deletion_and_entering_an_addition() {
 async fn a_watcher_that_fell_behind_is_told_so_and_starts_over() {
     let store = store();
     make(&store, "a");
-    let mut events: Events<'_> = pin!(watcher::watcher(
-        maps(ApiServer::new(&store)),
-        watcher::Config::default()
-    ));
+    let mut events: Events<'_> =
+        pin!(watcher::watcher(maps(ApiServer::new(&store)), watcher::Config::default()));
     assert_eq!(seen(&mut events).await, ["init", "init a", "init done"]);
     make(&store, "b");
     store.compact();
-    assert_eq!(
-        seen(&mut events).await,
-        ["error 410", "init", "init a", "init b", "init done"]
-    );
+    assert_eq!(seen(&mut events).await, ["error 410", "init", "init a", "init b", "init done"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bookmark_carries_a_quiet_watch_over_the_gap() {
     let store = store();
     make(&store, "a");
-    let mut events: Events<'_> = pin!(watcher::watcher(
-        maps(ApiServer::new(&store)),
-        watcher::Config::default()
-    ));
+    let mut events: Events<'_> =
+        pin!(watcher::watcher(maps(ApiServer::new(&store)), watcher::Config::default()));
     seen(&mut events).await;
-    store
-        .create(Kind::Secret, json!({ "metadata": { "name": "elsewhere" } }))
-        .unwrap();
+    store.create(Kind::Secret, json!({ "metadata": { "name": "elsewhere" } })).unwrap();
     store.bookmark();
     assert!(seen(&mut events).await.is_empty());
     store.compact();
@@ -148,19 +124,11 @@ async fn raw_events_carry_the_version_of_the_deletion_and_the_watch_ends_in_time
     let start = store.version().to_string();
     remove(&store, "a");
     let api = maps(ApiServer::new(&store));
-    let events = api
-        .watch(&WatchParams::default().timeout(60), &start)
-        .await
-        .unwrap();
+    let events = api.watch(&WatchParams::default().timeout(60), &start).await.unwrap();
     let all: Vec<Seen<ConfigMap>> = events.try_collect().await.unwrap();
-    let [Seen::Deleted(map), Seen::Bookmark(bookmark)] = all.as_slice() else {
-        panic!("{all:?}")
-    };
+    let [Seen::Deleted(map), Seen::Bookmark(bookmark)] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(map.resource_version(), Some(store.version().to_string()));
-    assert_eq!(
-        bookmark.metadata.resource_version,
-        store.version().to_string()
-    );
+    assert_eq!(bookmark.metadata.resource_version, store.version().to_string());
 }
 
 /// Swallows what concerns `c`, and cuts the stream once before `b`.
@@ -190,9 +158,5 @@ async fn events_can_be_lost_and_streams_cut() {
     label(&store, "a", "2");
     make(&store, "b");
     remove(&store, "a");
-    assert_eq!(
-        seen(&mut events).await,
-        ["apply a", "apply b", "delete a"],
-        "a cut stream loses nothing"
-    );
+    assert_eq!(seen(&mut events).await, ["apply a", "apply b", "delete a"], "a cut stream loses nothing");
 }

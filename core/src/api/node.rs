@@ -43,7 +43,11 @@ impl From<Raw> for SeiNode {
     }
 }
 
-fn part<T: Default + serde::de::DeserializeOwned>(value: serde_json::Value, name: &str, unreadable: &mut Option<String>) -> T {
+fn part<T: Default + serde::de::DeserializeOwned>(
+    value: serde_json::Value,
+    name: &str,
+    unreadable: &mut Option<String>,
+) -> T {
     if value.is_null() {
         return T::default();
     }

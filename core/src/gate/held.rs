@@ -46,8 +46,11 @@ fn changed(world: World<'_>) -> Vec<&'static str> {
     let observed = world.observed;
     let ours = |meta| owner::of(meta, world.node) == Owner::Ours;
     if let Some(live) = observed.statefulset.present().filter(|s| ours(&s.metadata)) {
-        let Ok(rendered) = render::statefulset(world.node, &world.settings.platform, 1) else { return Vec::new() };
-        let template = |s: &k8s_openapi::api::apps::v1::StatefulSet| s.spec.as_ref().map(|s| identity(&s.template));
+        let Ok(rendered) = render::statefulset(world.node, &world.settings.platform, 1) else {
+            return Vec::new();
+        };
+        let template =
+            |s: &k8s_openapi::api::apps::v1::StatefulSet| s.spec.as_ref().map(|s| identity(&s.template));
         let (Some(live), Some(wanted)) = (template(live), template(&rendered)) else { return Vec::new() };
         return differing(&live, &wanted);
     }
@@ -58,7 +61,11 @@ fn changed(world: World<'_>) -> Vec<&'static str> {
         if mode::imported_claim_name(&world.node.spec).is_none() {
             wanted.claim = Some(mode::data_claim_name(world.node.name(), &world.node.spec));
         }
-        let live = Identity { chain: live.chain, claim: wanted.claim.as_ref().and(live.claim), ..Identity::default() };
+        let live = Identity {
+            chain: live.chain,
+            claim: wanted.claim.as_ref().and(live.claim),
+            ..Identity::default()
+        };
         return differing(&live, &wanted);
     }
     Vec::new()
@@ -85,7 +92,8 @@ fn identity(template: &PodTemplateSpec) -> Identity {
     Identity {
         chain: sidecar_env(spec, "SEI_CHAIN_ID").and_then(|e| e.value.clone()),
         role,
-        claim: volume(spec, render::DATA_VOLUME).and_then(|v| Some(v.persistent_volume_claim.as_ref()?.claim_name.clone())),
+        claim: volume(spec, render::DATA_VOLUME)
+            .and_then(|v| Some(v.persistent_volume_claim.as_ref()?.claim_name.clone())),
         signing_key: secret(spec, render::SIGNING_KEY_VOLUME),
         node_key: secret(spec, render::NODE_KEY_VOLUME),
         keyring: secret(spec, render::KEYRING_VOLUME),

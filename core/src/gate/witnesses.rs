@@ -19,7 +19,8 @@ pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Wait
     let (status, reason, message, witnesses) = resolve(world);
     draft.condition(ConditionType::StateSyncReady, status.clone(), reason, &message);
     draft.fields().resolved_state_syncers(witnesses);
-    (mode::needs_witnesses(&world.node.spec) && status != ConditionStatus::True).then_some(WaitingOn::Witnesses(message))
+    (mode::needs_witnesses(&world.node.spec) && status != ConditionStatus::True)
+        .then_some(WaitingOn::Witnesses(message))
 }
 
 /// Whether the registry has to be read for a node.
@@ -43,13 +44,18 @@ fn resolve(world: World<'_>) -> (ConditionStatus, &'static str, String, Vec<Stri
         return (True, "Ready", format!("{} witnesses for chain {chain} from spec", own.len()), own);
     }
     match &world.observed.registry {
-        Registry::NotAsked => (Unknown, "SyncerSourceError", "the witness registry was not read".into(), Vec::new()),
+        Registry::NotAsked => {
+            (Unknown, "SyncerSourceError", "the witness registry was not read".into(), Vec::new())
+        }
         Registry::Unreadable(error) => {
             (Unknown, "SyncerSourceError", format!("the witness registry can't be read: {error}"), Vec::new())
         }
-        Registry::Entries(list) if list.len() >= FEWEST => {
-            (True, "Ready", format!("{} witnesses for chain {chain} from the registry", list.len()), list.clone())
-        }
+        Registry::Entries(list) if list.len() >= FEWEST => (
+            True,
+            "Ready",
+            format!("{} witnesses for chain {chain} from the registry", list.len()),
+            list.clone(),
+        ),
         Registry::Entries(list) => (
             False,
             "NoSyncersConfigured",

@@ -87,7 +87,8 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>, held: bool)
             }
             Step::Lost(text) => {
                 let plan = draft.status().plan.as_ref();
-                let deployed = plan.and_then(|p| p.tasks.iter().position(|t| t.task_type == TaskType::DeployBootstrapJob));
+                let deployed = plan
+                    .and_then(|p| p.tasks.iter().position(|t| t.task_type == TaskType::DeployBootstrapJob));
                 match deployed {
                     Some(at) => progress.broken = Some(Broken::Lost(at, text)),
                     None => {
@@ -196,7 +197,8 @@ fn timed_out(
     let started = pod.filter_map(|p| p.status.as_ref()?.start_time.as_ref().map(|t| t.0)).max();
     let from = [Some(since), resumed, started].into_iter().flatten().filter(|at| *at <= world.now).max()?;
     let waited = retry::elapsed(from, world.now);
-    (waited > limit).then(|| format!("not done within {}: {}", retry::human(limit), crate::draft::cut(&why.to_string())))
+    (waited > limit)
+        .then(|| format!("not done within {}: {}", retry::human(limit), crate::draft::cut(&why.to_string())))
 }
 
 /// Shows a long wait on the object: at 10 s, then at doubled distance. The message carries the mark, so the same mark is

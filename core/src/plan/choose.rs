@@ -36,7 +36,11 @@ pub(crate) fn mark_ready(draft: &StatusDraft<'_>, inputs: Inputs<'_>) -> Option<
 /// The init recipe of a node: the ceremony wins over the bootstrap. `before` is the plan that it follows, if any.
 pub(crate) fn first(world: World<'_>, inputs: Inputs<'_>, before: Option<&StoredPlan>) -> Recipe {
     let mut recipe = by_spec(inputs, before);
-    let ours = world.observed.statefulset.present().is_some_and(|s| owner::of(&s.metadata, world.node) == Owner::Ours);
+    let ours = world
+        .observed
+        .statefulset
+        .present()
+        .is_some_and(|s| owner::of(&s.metadata, world.node) == Owner::Ours);
     if ours && let Some(at) = recipe.tasks.iter().position(|(t, _)| *t == TaskType::ApplyService) {
         // A StatefulSet that exists may have a pod of an old template.
         recipe.tasks.insert(at + 1, inputs.task(TaskType::ReplacePod));

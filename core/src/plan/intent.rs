@@ -76,7 +76,8 @@ mod tests {
     fn w11_user_overrides_of_the_p2p_keys_win_in_every_config_write() {
         let mut node = SeiNode::default();
         node.spec.external_address = Some("spec:1".into());
-        node.spec.overrides = Some(BTreeMap::from([(ADDRESS.into(), "mine:2".into()), (PEERS.into(), "p@h:1".into())]));
+        node.spec.overrides =
+            Some(BTreeMap::from([(ADDRESS.into(), "mine:2".into()), (PEERS.into(), "p@h:1".into())]));
         let apply = config_apply(&node, &["other@h:1".into()]);
         assert_eq!(apply["overrides"][ADDRESS], "mine:2");
         assert_eq!(apply["overrides"][PEERS], "p@h:1");

@@ -35,7 +35,8 @@ pub fn status(status: &SeiNodeStatus) -> Vec<Finding> {
         if (plan.phase == PlanPhase::Failed) != plan.failed_task_detail.is_some() {
             out.push(finding(3, "a plan is Failed without detail, or has detail without being Failed"));
         }
-        let first_open = plan.tasks.iter().position(|t| t.status != TaskStatus::Complete).unwrap_or(plan.tasks.len());
+        let first_open =
+            plan.tasks.iter().position(|t| t.status != TaskStatus::Complete).unwrap_or(plan.tasks.len());
         if plan.tasks.iter().skip(first_open + 1).any(|t| t.status == TaskStatus::Complete) {
             out.push(finding(8, "a task is Complete before one that stands earlier"));
         }
@@ -83,7 +84,10 @@ pub fn step(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
             Some(new) => {
                 let moved = old.last_transition_time != new.last_transition_time;
                 if moved && old.status == new.status && old.last_transition_time.is_some() {
-                    out.push(finding(11, format!("condition {} moved its time without a change", old.condition_type)));
+                    out.push(finding(
+                        11,
+                        format!("condition {} moved its time without a change", old.condition_type),
+                    ));
                 }
             }
         }
@@ -112,9 +116,12 @@ fn door(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
         Some(Some(phase)) if after.phase.as_ref() != Some(&phase) => {
             out.push(finding(3, format!("a plan ended without its phase {phase}")));
         }
-        Some(None) if after.phase != before.phase => out.push(finding(3, "a plan without a phase changed the phase")),
+        Some(None) if after.phase != before.phase => {
+            out.push(finding(3, "a plan without a phase changed the phase"))
+        }
         None if after.phase != before.phase => {
-            let stamped = after.plan.as_ref().is_some_and(|p| before.plan.as_ref().is_none_or(|b| b.id != p.id));
+            let stamped =
+                after.plan.as_ref().is_some_and(|p| before.plan.as_ref().is_none_or(|b| b.id != p.id));
             let fine = after.phase == Some(NodePhase::Terminating)
                 || (stamped && matches!(after.phase, Some(NodePhase::Initializing | NodePhase::Failed)));
             if !fine {
@@ -128,7 +135,8 @@ fn door(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
 
 /// What is wrong with the ids of a plan built by this operator: they follow from plan id, type and index.
 pub fn derived_ids(status: &SeiNodeStatus) -> Vec<Finding> {
-    let tasks = status.plan.iter().flat_map(|plan| plan.tasks.iter().enumerate().map(move |(i, t)| (plan, i, t)));
+    let tasks =
+        status.plan.iter().flat_map(|plan| plan.tasks.iter().enumerate().map(move |(i, t)| (plan, i, t)));
     tasks
         .filter(|(plan, index, task)| task.id != ident::task_id(&plan.id, &task.task_type, *index))
         .map(|(_, index, task)| finding(9, format!("id of task {index} ({}) is not derived", task.task_type)))

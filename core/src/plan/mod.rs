@@ -128,7 +128,9 @@ impl<'a> Stage<'a> {
         match &plan.phase {
             PlanPhase::Active => Self::Active(plan),
             PlanPhase::Complete | PlanPhase::Failed => Self::Idle,
-            PlanPhase::Other(text) => Self::Unreadable(format!("status.plan.phase is {text:?}, which this version does not know")),
+            PlanPhase::Other(text) => {
+                Self::Unreadable(format!("status.plan.phase is {text:?}, which this version does not know"))
+            }
         }
     }
 }

@@ -109,11 +109,13 @@ fn essence(params: &Value) -> Value {
 
 /// Once the StatefulSet was applied, its live template has to be today's.
 fn template_differs(world: World<'_>, plan: &StoredPlan) -> Option<String> {
-    let applied = |t: &StoredTask| t.task_type == TaskType::ApplyStatefulSet && t.status == TaskStatus::Complete;
+    let applied =
+        |t: &StoredTask| t.task_type == TaskType::ApplyStatefulSet && t.status == TaskStatus::Complete;
     if !plan.tasks.iter().any(applied) {
         return None;
     }
-    let live = world.observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)?;
+    let live =
+        world.observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)?;
     let rendered = render::statefulset(world.node, &world.settings.platform, 1).ok()?;
     let live = serde_json::to_value(live).ok()?;
     let path = differ::first_difference(&Manifest::StatefulSet(rendered).to_json(), &live)?;
@@ -147,7 +149,9 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan, waited: Duration) -> 
     }
     let current = cursor(plan).and_then(|i| plan.tasks.get(i));
     // A task of the sidecar may run that the stored plan shows as open only; tasks before it are complete.
-    if !current.is_some_and(|_| plan.tasks.iter().any(|t| is_of_sidecar(&t.task_type) && t.status != TaskStatus::Complete)) {
+    if !current.is_some_and(|_| {
+        plan.tasks.iter().any(|t| is_of_sidecar(&t.task_type) && t.status != TaskStatus::Complete)
+    }) {
         return Rest::AtRest;
     }
     if sidecar::nobody_to_ask(world, bootstrapping).is_some() {
@@ -164,9 +168,10 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan, waited: Duration) -> 
             return Rest::Wait(WaitingOn::Replacing(text), Wake::After(retry::poll(waited, AGAIN, SILENCE)));
         }
     };
-    let running = plan.tasks.iter().find(|t| {
-        records.get(&TaskId::new(&t.id)).is_some_and(|r| r.status == SidecarTaskStatus::Running)
-    });
+    let running = plan
+        .tasks
+        .iter()
+        .find(|t| records.get(&TaskId::new(&t.id)).is_some_and(|r| r.status == SidecarTaskStatus::Running));
     match running {
         None => Rest::AtRest,
         Some(task) if task.task_type == TaskType::GenerateGentx => {
@@ -201,14 +206,22 @@ mod tests {
         let rows = [
             (json!({"TargetHeight": 7}), json!({"targetheight": 7}), true),
             (json!({"TargetHeight": 7}), json!({"TargetHeight": 8}), false),
-            (json!({"RpcServers": ["a:1"], "TrustPeriod": ""}), json!({"RpcServers": null, "BackfillBlocks": 0}), true),
+            (
+                json!({"RpcServers": ["a:1"], "TrustPeriod": ""}),
+                json!({"RpcServers": null, "BackfillBlocks": 0}),
+                true,
+            ),
             (json!({"UseLocalSnapshot": true}), json!({"UseLocalSnapshot": false}), false),
             (
                 json!({"mode": "full", "incremental": true, "overrides": {"network.p2p.persistent_peers": "a"}}),
                 json!({"mode": "full", "overrides": {"network.p2p.persistent_peers": "b"}}),
                 true,
             ),
-            (json!({"mode": "full", "overrides": {"a.b": "1"}}), json!({"mode": "full", "overrides": {"a.b": "2"}}), false),
+            (
+                json!({"mode": "full", "overrides": {"a.b": "1"}}),
+                json!({"mode": "full", "overrides": {"a.b": "2"}}),
+                false,
+            ),
         ];
         for (a, b, equal) in rows {
             assert_eq!(essence(&a) == essence(&b), equal, "{a} {b}");

@@ -68,7 +68,9 @@ pub(super) fn job(turn: &Turn<'_>) -> Step {
 fn has_started(turn: &Turn<'_>) -> bool {
     let Some(plan) = &turn.world.node.status.plan else { return false };
     let at = plan.tasks.iter().position(|t| t.id == turn.task.id);
-    at.is_some_and(|at| plan.tasks.iter().skip(at + 1).any(|t| t.status == TaskStatus::Complete || t.submitted_at.is_some()))
+    at.is_some_and(|at| {
+        plan.tasks.iter().skip(at + 1).any(|t| t.status == TaskStatus::Complete || t.submitted_at.is_some())
+    })
 }
 
 /// `await-bootstrap-complete`.
@@ -77,7 +79,9 @@ pub(super) fn completion(turn: &Turn<'_>) -> Step {
     let job = match &observed.job {
         Seen::Unknown(blind) => return turn.look(Topic::Job, blind),
         Seen::Absent if !observed.has_looked(&Topic::Job) => return Step::Look([Topic::Job].into()),
-        Seen::Absent => return Step::Lost("the bootstrap Job is gone, and its completion was never seen".to_owned()),
+        Seen::Absent => {
+            return Step::Lost("the bootstrap Job is gone, and its completion was never seen".to_owned());
+        }
         Seen::Present(job) => job,
     };
     if owner::of(&job.metadata, turn.world.node) != Owner::Ours {
@@ -151,7 +155,9 @@ fn holds(job: &Job, kind: &str) -> bool {
 }
 
 fn message(job: &Job) -> String {
-    condition(job, "Failed").and_then(|c| c.message.clone()).unwrap_or_else(|| "no reason is given".to_owned())
+    condition(job, "Failed")
+        .and_then(|c| c.message.clone())
+        .unwrap_or_else(|| "no reason is given".to_owned())
 }
 
 /// The exit code of a pod whose node container ended by itself; none if the pod was evicted.
@@ -244,8 +250,7 @@ pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
     match &observed.service {
         Seen::Unknown(blind) => return Removal::Wait(WaitingOn::Blind(Topic::Service, blind.clone())),
         Seen::Present(service)
-            if owner::of(&service.metadata, world.node) == Owner::Ours
-                && is_bootstrap(service) =>
+            if owner::of(&service.metadata, world.node) == Owner::Ours && is_bootstrap(service) =>
         {
             if service.metadata.deletion_timestamp.is_none() {
                 return delete(Kind::Service, world.node.name(), owner::uid(&service.metadata));
@@ -259,9 +264,11 @@ pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
         Seen::Unknown(blind) => Removal::Wait(WaitingOn::Blind(Topic::Pods, blind.clone())),
         Seen::Absent => Removal::Gone,
         // A pod of the StatefulSet is none of the bootstrap's; `scale` sees to it that the two never meet.
-        Seen::Present(pods) => match pods.iter().find(|p| pod::has_volume(p, &claim) && !is_of_statefulset(world, p)) {
-            Some(other) => wait(format!("pod {} still mounts claim {claim}", pod::name(other))),
-            None => Removal::Gone,
-        },
+        Seen::Present(pods) => {
+            match pods.iter().find(|p| pod::has_volume(p, &claim) && !is_of_statefulset(world, p)) {
+                Some(other) => wait(format!("pod {} still mounts claim {claim}", pod::name(other))),
+                None => Removal::Gone,
+            }
+        }
     }
 }

@@ -60,7 +60,9 @@ where
     let live = match seen {
         Seen::Unknown(blind) => return turn.look(topic, blind),
         // The cache may not hold what is not labelled as ours, and may be behind: look before making anything.
-        Seen::Absent if !turn.world.observed.has_looked(&topic) => return Step::Look(BTreeSet::from([topic])),
+        Seen::Absent if !turn.world.observed.has_looked(&topic) => {
+            return Step::Look(BTreeSet::from([topic]));
+        }
         Seen::Absent => {
             return turn.perform(Op::Apply { manifest: Box::new(manifest), base: Base::Absent }, &topic);
         }
@@ -69,7 +71,9 @@ where
     let meta = live.metadata();
     match owner::of(meta, turn.world.node) {
         Owner::Ours => {}
-        Owner::Previous => return in_the_way(WaitingOn::PreviousOwner(target.kind, target.name), turn, topic),
+        Owner::Previous => {
+            return in_the_way(WaitingOn::PreviousOwner(target.kind, target.name), turn, topic);
+        }
         Owner::Foreign => return in_the_way(WaitingOn::ForeignObject(target.kind, target.name), turn, topic),
     }
     if meta.deletion_timestamp.is_some() {

@@ -26,7 +26,11 @@ const CLAIM_POLL: Duration = Duration::from_secs(5);
 
 /// The rule of the task.
 pub(super) fn ensure(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
-    if mode::imported_claim_name(&turn.world.node.spec).is_some() { import(turn, draft) } else { create(turn) }
+    if mode::imported_claim_name(&turn.world.node.spec).is_some() {
+        import(turn, draft)
+    } else {
+        create(turn)
+    }
 }
 
 fn create(turn: &Turn<'_>) -> Step {
@@ -40,9 +44,12 @@ fn create(turn: &Turn<'_>) -> Step {
     let name = manifest.target().name;
     let claim = match &world.observed.data_pvc {
         Seen::Unknown(blind) => return turn.look(Topic::DataPvc, blind),
-        Seen::Absent if !world.observed.has_looked(&Topic::DataPvc) => return Step::Look([Topic::DataPvc].into()),
+        Seen::Absent if !world.observed.has_looked(&Topic::DataPvc) => {
+            return Step::Look([Topic::DataPvc].into());
+        }
         Seen::Absent => {
-            return turn.perform(Op::Apply { manifest: Box::new(manifest), base: Base::Absent }, &Topic::DataPvc);
+            return turn
+                .perform(Op::Apply { manifest: Box::new(manifest), base: Base::Absent }, &Topic::DataPvc);
         }
         Seen::Present(claim) => claim,
     };
@@ -50,10 +57,18 @@ fn create(turn: &Turn<'_>) -> Step {
     match owner::of(&claim.metadata, world.node) {
         Owner::Ours => {}
         Owner::Previous => {
-            return in_the_way(WaitingOn::PreviousOwner(Kind::PersistentVolumeClaim, name), turn, Topic::DataPvc);
+            return in_the_way(
+                WaitingOn::PreviousOwner(Kind::PersistentVolumeClaim, name),
+                turn,
+                Topic::DataPvc,
+            );
         }
         Owner::Foreign if deleting => {
-            return in_the_way(WaitingOn::Terminating(Kind::PersistentVolumeClaim, name), turn, Topic::DataPvc);
+            return in_the_way(
+                WaitingOn::Terminating(Kind::PersistentVolumeClaim, name),
+                turn,
+                Topic::DataPvc,
+            );
         }
         Owner::Foreign => {
             return confirmed(turn, || {
@@ -68,7 +83,9 @@ fn create(turn: &Turn<'_>) -> Step {
         return in_the_way(WaitingOn::Terminating(Kind::PersistentVolumeClaim, name), turn, Topic::DataPvc);
     }
     if phase(claim) == "Lost" {
-        return confirmed(turn, || Step::Fail(format!("PersistentVolumeClaim {name} is Lost: its volume is gone")));
+        return confirmed(turn, || {
+            Step::Fail(format!("PersistentVolumeClaim {name} is Lost: its volume is gone"))
+        });
     }
     match (required, requested(claim)) {
         (Some(required), Some(has)) if has < required => wait(format!(
@@ -102,7 +119,9 @@ fn import_checks(turn: &Turn<'_>) -> Step {
     let claim = match &world.observed.data_pvc {
         Seen::Unknown(blind) => return turn.look(Topic::DataPvc, blind),
         Seen::Absent => {
-            return confirmed(turn, || wait(format!("PersistentVolumeClaim {name}, which is to be imported, does not exist")));
+            return confirmed(turn, || {
+                wait(format!("PersistentVolumeClaim {name}, which is to be imported, does not exist"))
+            });
         }
         Seen::Present(claim) => claim,
     };
@@ -111,13 +130,24 @@ fn import_checks(turn: &Turn<'_>) -> Step {
     }
     match phase(claim) {
         "Bound" => {}
-        "Lost" => return confirmed(turn, || Step::Fail(format!("PersistentVolumeClaim {name} is Lost: its volume is gone"))),
-        other => return wait(format!("PersistentVolumeClaim {name} is {}, not Bound", if other.is_empty() { "new" } else { other })),
+        "Lost" => {
+            return confirmed(turn, || {
+                Step::Fail(format!("PersistentVolumeClaim {name} is Lost: its volume is gone"))
+            });
+        }
+        other => {
+            return wait(format!(
+                "PersistentVolumeClaim {name} is {}, not Bound",
+                if other.is_empty() { "new" } else { other }
+            ));
+        }
     }
     let modes = claim.spec.as_ref().and_then(|s| s.access_modes.clone()).unwrap_or_default();
     if !modes.iter().any(|m| m == "ReadWriteOnce" || m == "ReadWriteOncePod") {
         return confirmed(turn, || {
-            Step::Fail(format!("PersistentVolumeClaim {name} can't be written by one pod: its access modes are {modes:?}"))
+            Step::Fail(format!(
+                "PersistentVolumeClaim {name} can't be written by one pod: its access modes are {modes:?}"
+            ))
         });
     }
     let Some(mode) = Mode::of(&world.node.spec) else { return wait("the node has no mode".to_owned()) };
@@ -127,10 +157,14 @@ fn import_checks(turn: &Turn<'_>) -> Step {
     };
     if capacity < required {
         return confirmed(turn, || {
-            Step::Fail(format!("PersistentVolumeClaim {name} has {capacity}, less than the {required} that this node needs"))
+            Step::Fail(format!(
+                "PersistentVolumeClaim {name} has {capacity}, less than the {required} that this node needs"
+            ))
         });
     }
-    let Some(volume_name) = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).filter(|v| !v.is_empty()) else {
+    let Some(volume_name) =
+        claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).filter(|v| !v.is_empty())
+    else {
         return wait(format!("PersistentVolumeClaim {name} names no volume yet"));
     };
     match &world.observed.volume {
@@ -143,13 +177,17 @@ fn import_checks(turn: &Turn<'_>) -> Step {
 fn volume_checks(turn: &Turn<'_>, volume: &PersistentVolume, claimed: Quantity) -> Step {
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     if volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed") {
-        return confirmed_by(turn, &Topic::Volume, || Step::Fail(format!("PersistentVolume {name} is Failed")));
+        return confirmed_by(turn, &Topic::Volume, || {
+            Step::Fail(format!("PersistentVolume {name} is Failed"))
+        });
     }
     match capacity(volume.spec.as_ref().and_then(|s| s.capacity.as_ref())) {
         Some(has) if has == claimed => Step::Done,
         has => confirmed_by(turn, &Topic::Volume, || {
             let has = has.map_or_else(|| "none".to_owned(), |q| q.to_string());
-            Step::Fail(format!("PersistentVolume {name} has capacity {has}, its claim {claimed}: they must be equal"))
+            Step::Fail(format!(
+                "PersistentVolume {name} has capacity {has}, its claim {claimed}: they must be equal"
+            ))
         }),
     }
 }

@@ -64,15 +64,18 @@ fn table(task_type: &TaskType) -> Rule {
         // Waits for the network's genesis file, which other nodes make.
         TaskType::ConfigureGenesis => rule(180, 180),
         // Wait for objects, peers or processes made by others.
-        TaskType::ConfigureStateSync | TaskType::SetGenesisPeers | TaskType::UploadGenesisArtifacts => rule(0, 20),
+        TaskType::ConfigureStateSync | TaskType::SetGenesisPeers | TaskType::UploadGenesisArtifacts => {
+            rule(0, 20)
+        }
         // Large downloads break.
         TaskType::SnapshotRestore => slow(5, SLOW_DATA),
         TaskType::ReplacePod => Rule { stored: 3, granted: 3, limit: Some(ROLLOUT_LIMIT), slow: None },
         TaskType::ObserveImage | TaskType::MarkReady => limited(ROLLOUT_LIMIT),
         // Same input, same failure.
-        TaskType::ConfigApply | TaskType::ConfigPatch | TaskType::ConfigValidate | TaskType::GenerateIdentity => {
-            limited(CONFIG_LIMIT)
-        }
+        TaskType::ConfigApply
+        | TaskType::ConfigPatch
+        | TaskType::ConfigValidate
+        | TaskType::GenerateIdentity => limited(CONFIG_LIMIT),
         // A genesis transaction must never be made twice.
         TaskType::GenerateGentx => slow(0, CONFIG_LIMIT),
         TaskType::AwaitBootstrapComplete => slow(0, SLOW_DATA),

@@ -37,7 +37,9 @@ pub(super) fn replace_pod(turn: &Turn<'_>) -> Step {
         Err(step) => return step,
     };
     if sts.spec.as_ref().is_some_and(|s| s.replicas.unwrap_or(1) > 1) {
-        return Step::Fail("the StatefulSet has more than one replica; this operator runs one pod a node".to_owned());
+        return Step::Fail(
+            "the StatefulSet has more than one replica; this operator runs one pod a node".to_owned(),
+        );
     }
     let pods = match &turn.world.observed.pods {
         Seen::Unknown(blind) => return turn.look(Topic::Pods, blind),
@@ -45,11 +47,13 @@ pub(super) fn replace_pod(turn: &Turn<'_>) -> Step {
         Seen::Present(pods) => pods,
     };
     let uid = owner::uid(&sts.metadata);
-    let old: Vec<&Pod> = pods.iter().filter(|p| is_of(p, uid.as_str()) && revision_of(p) != Some(revision)).collect();
+    let old: Vec<&Pod> =
+        pods.iter().filter(|p| is_of(p, uid.as_str()) && revision_of(p) != Some(revision)).collect();
     if old.is_empty() {
         return Step::Done;
     }
-    let effects: Vec<Effect> = old.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).map(|p| delete(turn, p)).collect();
+    let effects: Vec<Effect> =
+        old.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).map(|p| delete(turn, p)).collect();
     let Some(first) = effects.first() else {
         return wait(format!("pod {} of the old revision is being deleted", pod::name(old[0])));
     };
@@ -100,7 +104,9 @@ fn rolled_template<'a>(turn: &Turn<'a>) -> Result<(&'a StatefulSet, &'a str), St
     let status = sts.status.as_ref();
     let revision = status.and_then(|s| s.update_revision.as_deref()).filter(|r| !r.is_empty());
     match revision {
-        Some(revision) if status.and_then(|s| s.observed_generation) >= sts.metadata.generation => Ok((sts, revision)),
+        Some(revision) if status.and_then(|s| s.observed_generation) >= sts.metadata.generation => {
+            Ok((sts, revision))
+        }
         _ => Err(wait("the StatefulSet's new template was not observed by its controller yet".to_owned())),
     }
 }

@@ -14,7 +14,7 @@ use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
 use crate::explain::WaitingOn;
-use crate::world::{Seen, SecretData, Topic};
+use crate::world::{SecretData, Seen, Topic};
 
 /// How often a Secret that is not there is asked for again (`seinode.md` 10: "polled every 5 s"); Secrets are not
 /// watched, so nothing else wakes the node.
@@ -26,16 +26,22 @@ type Check = fn(&SecretData) -> Result<(), String>;
 /// `validate-signing-key`.
 pub(super) fn signing_key(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
     let fields: Check = |secret| {
-        json_fields(secret, "priv_validator_key.json", &["address", "pub_key.type", "pub_key.value", "priv_key.type", "priv_key.value"])
+        json_fields(
+            secret,
+            "priv_validator_key.json",
+            &["address", "pub_key.type", "pub_key.value", "priv_key.type", "priv_key.value"],
+        )
     };
-    let step = text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
+    let step =
+        text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
     conclude(draft, ConditionType::SigningKeyReady, "SigningKey", step)
 }
 
 /// `validate-node-key`.
 pub(super) fn node_key(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
     let fields: Check = |secret| json_fields(secret, "node_key.json", &["priv_key.type", "priv_key.value"]);
-    let step = text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
+    let step =
+        text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
     conclude(draft, ConditionType::NodeKeyReady, "NodeKey", step)
 }
 
@@ -69,7 +75,9 @@ fn keyring(turn: &Turn<'_>) -> Result<Step, String> {
         return Ok(files);
     }
     let passphrase_key = text(params, "passphraseSecretKey")?;
-    Ok(check(turn, &text(params, "passphraseSecretName")?, |secret| filled(secret, &passphrase_key).map(|_| ())))
+    Ok(check(turn, &text(params, "passphraseSecretName")?, |secret| {
+        filled(secret, &passphrase_key).map(|_| ())
+    }))
 }
 
 fn check(turn: &Turn<'_>, name: &str, content: impl Fn(&SecretData) -> Result<(), String>) -> Step {
@@ -82,7 +90,9 @@ fn check(turn: &Turn<'_>, name: &str, content: impl Fn(&SecretData) -> Result<()
         _ if !turn.world.observed.has_looked(&topic) => Step::Look(BTreeSet::from([topic])),
         None => wait(format!("Secret {name} could not be read")),
         Some(Seen::Unknown(blind)) => wait(format!("Secret {name} could not be read: {blind}")),
-        Some(Seen::Absent) => wait(format!("Secret {name} does not exist: create it in the node's namespace")),
+        Some(Seen::Absent) => {
+            wait(format!("Secret {name} does not exist: create it in the node's namespace"))
+        }
         Some(Seen::Present(secret)) if secret.deleting => wait(format!("Secret {name} is being deleted")),
         Some(Seen::Present(secret)) => match content(secret) {
             Ok(()) => Step::Done,
@@ -103,7 +113,8 @@ fn filled<'a>(secret: &'a SecretData, key: &str) -> Result<&'a [u8], String> {
 /// A JSON file with texts at the given dotted places.
 fn json_fields(secret: &SecretData, key: &str, fields: &[&str]) -> Result<(), String> {
     // The parser's own error could quote the content, so it is not passed on.
-    let json: Value = serde_json::from_slice(filled(secret, key)?).map_err(|_| format!("key {key} is not JSON"))?;
+    let json: Value =
+        serde_json::from_slice(filled(secret, key)?).map_err(|_| format!("key {key} is not JSON"))?;
     for field in fields {
         let value = field.split('.').try_fold(&json, |v, part| v.get(part));
         if value.and_then(Value::as_str).is_none_or(str::is_empty) {

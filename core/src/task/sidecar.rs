@@ -52,7 +52,9 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
     }
     let records = match &observed.sidecar_tasks {
         Seen::Present(records) => records,
-        Seen::Absent => return Step::Wait(WaitingOn::Sidecar("the sidecar gave no list of its tasks".into()), poll),
+        Seen::Absent => {
+            return Step::Wait(WaitingOn::Sidecar("the sidecar gave no list of its tasks".into()), poll);
+        }
         Seen::Unknown(blind) => return Step::Wait(WaitingOn::Sidecar(sidecar_text(blind)), poll),
     };
     let submit = Op::Submit(Submit {
@@ -66,15 +68,23 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
             None => send(turn, submit, poll),
         };
     };
-    if record.task_type != turn.task.task_type.as_str() || !wire::same(params.as_ref(), record.params.as_ref()) {
-        return Step::NotOurs(format!("the sidecar has task {} with another type or other params", record.id));
+    if record.task_type != turn.task.task_type.as_str()
+        || !wire::same(params.as_ref(), record.params.as_ref())
+    {
+        return Step::NotOurs(format!(
+            "the sidecar has task {} with another type or other params",
+            record.id
+        ));
     }
     match record.status {
         SidecarTaskStatus::Completed => Step::Done,
         SidecarTaskStatus::Running | SidecarTaskStatus::Unknown => {
             let started = record.submitted_at.as_ref().and_then(crate::api::Stamp::at).unwrap_or(turn.since);
             let age = retry::elapsed(started, turn.world.now);
-            Step::Wait(WaitingOn::TaskRunning(turn.task.task_type.clone()), Wake::After(retry::poll(age, FIRST_POLL, LAST_POLL)))
+            Step::Wait(
+                WaitingOn::TaskRunning(turn.task.task_type.clone()),
+                Wake::After(retry::poll(age, FIRST_POLL, LAST_POLL)),
+            )
         }
         SidecarTaskStatus::Failed if record.run <= turn.task.retry_count => again(turn, record, submit, poll),
         SidecarTaskStatus::Failed => failed(turn, record),
@@ -92,7 +102,8 @@ fn stray(turn: &Turn<'_>, records: &std::collections::BTreeMap<TaskId, SidecarTa
             && kind != TaskType::MarkReady
             && plan.tasks.iter().all(|t| t.id != r.id)
     })?;
-    let why = WaitingOn::Sidecar(format!("task {} of another plan still runs in the sidecar", other.task_type));
+    let why =
+        WaitingOn::Sidecar(format!("task {} of another plan still runs in the sidecar", other.task_type));
     if other.task_type == TaskType::GenerateGentx.as_str() {
         return Some(Step::Wait(why, Wake::After(LAST_POLL)));
     }
@@ -110,7 +121,11 @@ fn failed(turn: &Turn<'_>, record: &SidecarTask) -> Step {
         return Step::Fail(error);
     }
     let wake = Wake::After(due(turn, record, record.run));
-    Step::Retry { count: record.run, why: WaitingOn::Retry(turn.task.task_type.clone(), record.run, error), wake }
+    Step::Retry {
+        count: record.run,
+        why: WaitingOn::Retry(turn.task.task_type.clone(), record.run, error),
+        wake,
+    }
 }
 
 /// A failed run that is counted: the next attempt, once its back-off is over.
@@ -126,7 +141,9 @@ fn again(turn: &Turn<'_>, record: &SidecarTask, submit: Op, poll: Wake) -> Step 
 /// How long until retry `count` of a failed record may start. What ended in the far future has a clock that says
 /// nothing, so it may start now; every retry is stored before it runs, so that does not run away.
 fn due(turn: &Turn<'_>, record: &SidecarTask, count: i64) -> Duration {
-    let Some(ended) = record.completed_at.as_ref().and_then(crate::api::Stamp::at) else { return Duration::ZERO };
+    let Some(ended) = record.completed_at.as_ref().and_then(crate::api::Stamp::at) else {
+        return Duration::ZERO;
+    };
     let now = turn.world.now;
     if retry::elapsed(now, ended) > CLOCK_SKEW {
         return Duration::ZERO;
@@ -140,9 +157,9 @@ fn send(turn: &Turn<'_>, submit: Op, poll: Wake) -> Step {
     match turn.world.observed.fault(&effect.id) {
         None => Step::Do(vec![effect]),
         // It may have arrived: the next look at the records tells.
-        Some(Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text)) => {
-            Step::Wait(WaitingOn::Sidecar(text.clone()), poll)
-        }
+        Some(
+            Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text),
+        ) => Step::Wait(WaitingOn::Sidecar(text.clone()), poll),
     }
 }
 
@@ -173,6 +190,8 @@ pub(crate) fn nobody_to_ask(world: World<'_>, bootstrap: bool) -> Option<String>
 fn sidecar_text(blind: &Blind) -> String {
     match blind {
         Blind::Unreachable(text) => text.clone(),
-        Blind::NotAsked | Blind::NotSynced | Blind::Forbidden => format!("the sidecar could not be asked: {blind}"),
+        Blind::NotAsked | Blind::NotSynced | Blind::Forbidden => {
+            format!("the sidecar could not be asked: {blind}")
+        }
     }
 }

@@ -109,16 +109,24 @@ mod tests {
             (TaskType::SnapshotRestore, json!({"targetheight": 7}), Some(json!({"targetHeight": 7}))),
             (TaskType::SnapshotRestore, json!({"TargetHeight": 0}), None),
             (TaskType::ConfigureGenesis, json!({"ExpectedGenesisHash": ""}), None),
-            (TaskType::ConfigureGenesis, json!({"ExpectedGenesisHash": "ab"}), Some(json!({"expectedGenesisHash": "ab"}))),
+            (
+                TaskType::ConfigureGenesis,
+                json!({"ExpectedGenesisHash": "ab"}),
+                Some(json!({"expectedGenesisHash": "ab"})),
+            ),
             (
                 TaskType::ConfigApply,
                 json!({"mode": "full", "overrides": {"a.b": "1"}}),
-                Some(json!({"mode": "full", "incremental": false, "targetVersion": 0, "overrides": {"a.b": "1"}})),
+                Some(
+                    json!({"mode": "full", "incremental": false, "targetVersion": 0, "overrides": {"a.b": "1"}}),
+                ),
             ),
             (
                 TaskType::ConfigureStateSync,
                 json!({"UseLocalSnapshot": true, "TrustPeriod": "1h", "BackfillBlocks": 3, "RpcServers": ["a:1", "b:2"]}),
-                Some(json!({"useLocalSnapshot": true, "trustPeriod": "1h", "backfillBlocks": 3, "rpcServers": ["a:1", "b:2"]})),
+                Some(
+                    json!({"useLocalSnapshot": true, "trustPeriod": "1h", "backfillBlocks": 3, "rpcServers": ["a:1", "b:2"]}),
+                ),
             ),
             (
                 TaskType::ConfigureStateSync,

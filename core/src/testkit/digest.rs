@@ -33,9 +33,14 @@ fn line(decision: Decision, scene: &Scene) -> String {
         Decision::Commit(commit) => {
             let status = &commit.write().status;
             let plan = status.plan.as_ref().map_or("none", |p| p.phase.as_str());
-            let retries = status.plan.iter().flat_map(|p| &p.tasks).map(|t| t.retry_count).max().unwrap_or_default();
+            let retries =
+                status.plan.iter().flat_map(|p| &p.tasks).map(|t| t.retry_count).max().unwrap_or_default();
             let phase = status.phase.as_ref().map_or("none", NodePhase::as_str);
-            let retried = if retries > 0 && plan == PlanPhase::Active.as_str() { format!(" retry {retries}") } else { String::new() };
+            let retried = if retries > 0 && plan == PlanPhase::Active.as_str() {
+                format!(" retry {retries}")
+            } else {
+                String::new()
+            };
             format!("commit {plan} {phase}{retried}")
         }
     };

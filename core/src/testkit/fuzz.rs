@@ -5,16 +5,18 @@
 use serde_json::Value;
 
 use super::law;
+use super::object::PodStage;
 use super::scene::{Scene, stored};
 use super::story;
-use super::object::PodStage;
 use crate::api::{SeiNode, SeiNodeStatus, mode};
 use crate::patch;
 
 /// Any JSON that decodes as a node, in an empty and in a populated world.
 pub fn decide(bytes: &[u8]) {
     let Ok(node) = serde_json::from_slice::<SeiNode>(bytes) else { return };
-    for scene in [Scene::of(node.clone()), story::fresh(node.clone()), story::populated(node, PodStage::Sidecar)] {
+    for scene in
+        [Scene::of(node.clone()), story::fresh(node.clone()), story::populated(node, PodStage::Sidecar)]
+    {
         keeps_laws(&scene);
     }
 }

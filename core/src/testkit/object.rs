@@ -38,7 +38,9 @@ pub fn deleting<T: Metadata<Ty = ObjectMeta>>(mut object: T, at: Timestamp) -> T
 /// Gives an object another controller: of the given kind, name and uid; none if `None`.
 pub fn owned_by<T: Metadata<Ty = ObjectMeta>>(mut object: T, owner: Option<(&str, &str, &str, &str)>) -> T {
     let owners = owner.map(|(api_version, kind, name, uid)| {
-        vec![parse(json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true}))]
+        vec![parse(
+            json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true}),
+        )]
     });
     object.metadata_mut().owner_references = owners;
     object
@@ -47,7 +49,8 @@ pub fn owned_by<T: Metadata<Ty = ObjectMeta>>(mut object: T, owner: Option<(&str
 /// The StatefulSet as rendered, with a status that agrees; a bare one if the node can't be rendered.
 pub fn statefulset(node: &SeiNode, platform: &Platform, replicas: i32) -> StatefulSet {
     let bare = || StatefulSet { metadata: owned_meta(node, node.name()), ..StatefulSet::default() };
-    let mut out = stored(render::statefulset(node, platform, replicas).unwrap_or_else(|_| bare()), "uid-sts", 201);
+    let mut out =
+        stored(render::statefulset(node, platform, replicas).unwrap_or_else(|_| bare()), "uid-sts", 201);
     out.spec.get_or_insert_default().replicas = Some(replicas);
     let status = out.status.get_or_insert_default();
     status.observed_generation = Some(1);
@@ -130,7 +133,11 @@ pub fn pod(sts: &StatefulSet, stage: PodStage) -> Pod {
         PodStage::Proxy => (true, true, false),
         PodStage::Ready => (true, true, true),
     };
-    let inits = if sidecar { vec![running("sei-sidecar", true), running("kube-rbac-proxy", proxy)] } else { Vec::new() };
+    let inits = if sidecar {
+        vec![running("sei-sidecar", true), running("kube-rbac-proxy", proxy)]
+    } else {
+        Vec::new()
+    };
     let uid = sts.metadata.uid.as_deref().unwrap_or_default();
     let mut pod: Pod = parse(json!({
         "metadata": {

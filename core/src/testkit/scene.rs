@@ -50,7 +50,9 @@ impl Scene {
             match self.decide() {
                 Decision::Look(topics) if topics.is_subset(&self.observed.looked) => return None,
                 Decision::Look(topics) => self.observed.looked.extend(topics),
-                decision @ (Decision::Act(_) | Decision::Commit(_) | Decision::Rest(_)) => return Some(decision),
+                decision @ (Decision::Act(_) | Decision::Commit(_) | Decision::Rest(_)) => {
+                    return Some(decision);
+                }
             }
         }
         None

@@ -52,7 +52,8 @@ pub fn populated(node: SeiNode, stage: PodStage) -> Scene {
     observed.pods = Seen::Present(vec![pod]);
     observed.statefulset = Seen::Present(sts);
     observed.sidecar_tasks = Seen::Present(BTreeMap::new());
-    observed.health = Seen::Present(if stage == PodStage::Sidecar { Health::NotReady } else { Health::Ready });
+    observed.health =
+        Seen::Present(if stage == PodStage::Sidecar { Health::NotReady } else { Health::Ready });
     scene
 }
 
@@ -64,7 +65,8 @@ pub fn first_plan(node: &SeiNode) -> StoredPlan {
 
 /// The update plan of the node; no decision builds it yet.
 pub fn update_plan(node: &SeiNode) -> StoredPlan {
-    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }, true).plan(node)
+    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }, true)
+        .plan(node)
 }
 
 /// The mark-ready plan of the node.
@@ -89,7 +91,10 @@ pub fn mid_plan(node: SeiNode, done: usize) -> Scene {
     let tasks = scene.node.status.plan.as_ref().map(|p| p.tasks.clone()).unwrap_or_default();
     let records = tasks.iter().take(done).filter_map(|task| {
         let params = wire::params(&task.task_type, &task.params).ok()?;
-        Some((TaskId::new(&task.id), record(&task.id, &task.task_type, params, SidecarTaskStatus::Completed, noon())))
+        Some((
+            TaskId::new(&task.id),
+            record(&task.id, &task.task_type, params, SidecarTaskStatus::Completed, noon()),
+        ))
     });
     scene.observed.sidecar_tasks = Seen::Present(records.collect());
     scene
@@ -98,7 +103,8 @@ pub fn mid_plan(node: SeiNode, done: usize) -> Scene {
 /// The init plan is under way and a task of the given type is current.
 pub fn at_task(node: SeiNode, task_type: &TaskType) -> Scene {
     let plan = first_plan(&node);
-    let index = plan.tasks.iter().position(|t| t.task_type == *task_type).expect("the plan has a task of the type");
+    let index =
+        plan.tasks.iter().position(|t| t.task_type == *task_type).expect("the plan has a task of the type");
     mid_plan(node, index)
 }
 

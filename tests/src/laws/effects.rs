@@ -19,7 +19,11 @@ pub(super) fn l01_stored_before_done(trace: &Trace) -> Vec<Broken> {
             Step::Performed { effect, .. } => {
                 let named = effect.task.as_ref().map(|task| stored.contains(task.as_str()));
                 if named == Some(false) {
-                    out.push(Broken::new(1, at, format!("{} of a task that is stored nowhere", effect.op.verb())));
+                    out.push(Broken::new(
+                        1,
+                        at,
+                        format!("{} of a task that is stored nowhere", effect.op.verb()),
+                    ));
                 }
                 if named.is_none() && !follows_from_the_object(effect) {
                     out.push(Broken::new(1, at, format!("{} outside of a plan", effect.op.verb())));
@@ -88,7 +92,9 @@ pub(super) fn l13_nothing_is_done_twice(trace: &Trace) -> Vec<Broken> {
 
 fn guard(effect: &Effect) -> String {
     match &effect.op {
-        Op::Apply { base: Base::At { uid, version }, .. } | Op::Patch { uid, version, .. } => format!("{uid}/{version}"),
+        Op::Apply { base: Base::At { uid, version }, .. } | Op::Patch { uid, version, .. } => {
+            format!("{uid}/{version}")
+        }
         Op::Apply { manifest, base: Base::Absent } => format!("new {:?}", manifest.target()),
         Op::Delete { uid, .. } => uid.to_string(),
         Op::Finalizer { version, .. } => version.to_string(),

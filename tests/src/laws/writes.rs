@@ -26,10 +26,15 @@ pub(super) fn l04_one_guarded_write(trace: &Trace) -> Vec<Broken> {
     let mut used = BTreeSet::new();
     for (at, step) in trace.steps.iter().enumerate() {
         let Step::Stored { before, write, answer } = step else { continue };
-        let guarded = write.version.as_str() == before.resource_version() && write.uid.as_str() == before.uid();
+        let guarded =
+            write.version.as_str() == before.resource_version() && write.uid.as_str() == before.uid();
         let fresh = used.insert((before.uid().to_owned(), write.version.to_string()));
         if !guarded || !fresh || answer.uid() != before.uid() {
-            out.push(Broken::new(4, at, format!("stored on version {:?}, which was not the newest", write.version.as_str())));
+            out.push(Broken::new(
+                4,
+                at,
+                format!("stored on version {:?}, which was not the newest", write.version.as_str()),
+            ));
         }
     }
     out

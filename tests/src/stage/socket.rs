@@ -3,12 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use http_body_util::Full;
-use bytes::Bytes;
 use seinode_sim::sidecar::{ConnectError, SidecarService};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -28,9 +28,12 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 let sidecars = sidecars.clone();
                 tokio::spawn(async move {
-                    let service = service_fn(move |request: Request<Incoming>| answer(sidecars.clone(), request));
+                    let service =
+                        service_fn(move |request: Request<Incoming>| answer(sidecars.clone(), request));
                     // A connection that breaks is the client's to notice.
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -49,7 +52,10 @@ impl Drop for Server {
 }
 
 /// Nobody behind the name: the proxy's 502, since the socket itself always listens.
-async fn answer(mut sidecars: SidecarService, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectError> {
+async fn answer(
+    mut sidecars: SidecarService,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, ConnectError> {
     match ServiceExt::<Request<Incoming>>::ready(&mut sidecars).await?.call(request).await {
         Err(ConnectError::Refused) => {
             let mut response = Response::new(Full::new(Bytes::from_static(b"bad gateway")));

@@ -29,7 +29,9 @@ fn is_done(node: &SeiNode, kind: &TaskType) -> bool {
     tasks.into_iter().any(|t| t.task_type == *kind && t.status == TaskStatus::Complete)
 }
 
-pub(crate) async fn w01_the_bootstrap_and_the_node_never_share_the_volume(stage: &Stage) -> Result<(), LiveError> {
+pub(crate) async fn w01_the_bootstrap_and_the_node_never_share_the_volume(
+    stage: &Stage,
+) -> Result<(), LiveError> {
     let space = "w01";
     stage.namespace(space).await?;
     let _operator = stage.operator(space)?;
@@ -40,7 +42,8 @@ pub(crate) async fn w01_the_bootstrap_and_the_node_never_share_the_volume(stage:
     let mut pods_seen = BTreeSet::new();
     let node = wait_until("the node to be Running", SOON, async || {
         let pods = Api::<Pod>::namespaced(stage.plane.client(), space).list(&ListParams::default()).await;
-        let names: Vec<String> = pods.map_err(|e| e.to_string())?.items.into_iter().filter_map(|p| p.metadata.name).collect();
+        let names: Vec<String> =
+            pods.map_err(|e| e.to_string())?.items.into_iter().filter_map(|p| p.metadata.name).collect();
         assert!(names.len() <= 1, "two pods at once: {names:?}");
         pods_seen.extend(names);
         let set = sets.get_opt("one").await.map_err(|e| e.to_string())?;
@@ -87,10 +90,13 @@ pub(crate) async fn s13_an_evicted_bootstrap_is_started_anew(stage: &Stage) -> R
     director.direct(|script| *script = Script::default().lasting("snapshot-restore", Duration::from_secs(3)));
     let operator = stage.operator(space)?;
     stage.create(space, &bootstrapping("one")).await.unwrap();
-    wait_until("the restore to run", SOON, async || if director.runs("snapshot-restore") > 0 { Ok(()) } else { Err("not yet") })
-        .await?;
+    wait_until("the restore to run", SOON, async || {
+        if director.runs("snapshot-restore") > 0 { Ok(()) } else { Err("not yet") }
+    })
+    .await?;
     let first = stage.nodes(space).get("one").await.unwrap().status.plan.unwrap().id;
-    let pods = Api::<Pod>::namespaced(stage.plane.client(), space).list(&ListParams::default()).await.unwrap();
+    let pods =
+        Api::<Pod>::namespaced(stage.plane.client(), space).list(&ListParams::default()).await.unwrap();
     stage.kubelet.fail_pod(space, pods.items[0].metadata.name.as_ref().unwrap());
     let node = stage.until(space, "one", "the node to be Running", sample::is_running).await?;
     let plan = node.status.plan.unwrap();

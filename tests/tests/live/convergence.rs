@@ -20,7 +20,14 @@ fn condition_is(kind: ConditionType, status: ConditionStatus) -> impl Fn(&SeiNod
 async fn running(stage: &Stage, space: &str) -> Result<(), LiveError> {
     stage.namespace(space).await?;
     stage.create(space, &sample::full_node("one")).await.unwrap();
-    stage.until(space, "one", "the node to be Ready", condition_is(ConditionType::Ready, ConditionStatus::True)).await?;
+    stage
+        .until(
+            space,
+            "one",
+            "the node to be Ready",
+            condition_is(ConditionType::Ready, ConditionStatus::True),
+        )
+        .await?;
     Ok(())
 }
 
@@ -59,13 +66,22 @@ pub(crate) async fn s22_children_that_are_gone_or_changed_come_back(stage: &Stag
     Ok(())
 }
 
-pub(crate) async fn a_template_edit_reaches_the_statefulset_and_shows_on_the_pod(stage: &Stage) -> Result<(), LiveError> {
+pub(crate) async fn a_template_edit_reaches_the_statefulset_and_shows_on_the_pod(
+    stage: &Stage,
+) -> Result<(), LiveError> {
     let space = "template";
     let _operator = stage.operator(space)?;
     running(stage, space).await?;
     let patch = json!({"spec": {"podLabels": {"team": "blue"}}});
     stage.nodes(space).patch("one", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    stage.until(space, "one", "the pod to be shown as outdated", condition_is(ConditionType::PodOutdated, ConditionStatus::True)).await?;
+    stage
+        .until(
+            space,
+            "one",
+            "the pod to be shown as outdated",
+            condition_is(ConditionType::PodOutdated, ConditionStatus::True),
+        )
+        .await?;
     let set = Api::<StatefulSet>::namespaced(stage.plane.client(), space).get("one").await.unwrap();
     let labels = set.spec.unwrap().template.metadata.unwrap().labels.unwrap();
     assert_eq!(labels.get("team").map(String::as_str), Some("blue"));
@@ -82,14 +98,28 @@ pub(crate) async fn s05_an_edit_of_the_chain_is_held(stage: &Stage) -> Result<()
     let nodes = stage.nodes(space);
     let other = edit("pacific-1", "registry.example.net/seid:2");
     nodes.patch("one", &PatchParams::default(), &Patch::Merge(other)).await.unwrap();
-    let node = stage.until(space, "one", "the node to be held", condition_is(ConditionType::SpecHeld, ConditionStatus::True)).await?;
+    let node = stage
+        .until(
+            space,
+            "one",
+            "the node to be held",
+            condition_is(ConditionType::SpecHeld, ConditionStatus::True),
+        )
+        .await?;
     let message = &condition::find(&node.status.conditions, &ConditionType::SpecHeld).unwrap().message;
     assert!(message.contains("spec.chainId") && message.contains("take the edit back"), "{message}");
     let after = sets.get("one").await.unwrap();
     assert_eq!(after.metadata.generation, before.metadata.generation, "nothing is applied to a held node");
     let back = edit("atlantic-2", "registry.example.net/seid:1");
     nodes.patch("one", &PatchParams::default(), &Patch::Merge(back)).await.unwrap();
-    stage.until(space, "one", "the node to be free", condition_is(ConditionType::SpecHeld, ConditionStatus::False)).await?;
+    stage
+        .until(
+            space,
+            "one",
+            "the node to be free",
+            condition_is(ConditionType::SpecHeld, ConditionStatus::False),
+        )
+        .await?;
     Ok(())
 }
 
@@ -102,7 +132,8 @@ pub(crate) async fn a_failed_node_starts_over_when_asked(stage: &Stage) -> Resul
     let failed = |n: &SeiNode| n.status.phase == Some(seinode_core::api::NodePhase::Failed);
     let node = stage.until(space, "one", "the node to fail", failed).await?;
     assert_eq!(seinode_core::plan::lint::status(&node.status), []);
-    let claim = Api::<k8s_openapi::api::core::v1::PersistentVolumeClaim>::namespaced(stage.plane.client(), space);
+    let claim =
+        Api::<k8s_openapi::api::core::v1::PersistentVolumeClaim>::namespaced(stage.plane.client(), space);
     let volume = claim.get("data-one").await.unwrap().metadata.uid;
     // A newer generation asks for it; the shortest back-off is a minute.
     let good = json!({"spec": {"overrides": null}});

@@ -48,9 +48,11 @@ pub(crate) async fn what_is_ours_goes_and_a_foreign_claim_stays(stage: &Stage) -
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-two"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     });
-    let foreign = claims.create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
+    let foreign =
+        claims.create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
     stage.create(space, &sample::full_node("two")).await.unwrap();
-    let failed = stage.until(space, "two", "the node to fail", |n| n.status.phase == Some(NodePhase::Failed)).await?;
+    let failed =
+        stage.until(space, "two", "the node to fail", |n| n.status.phase == Some(NodePhase::Failed)).await?;
     let error = &failed.status.plan.as_ref().unwrap().failed_task_detail.as_ref().unwrap().error;
     assert!(error.contains("data-two") && error.contains("import"), "{error}");
     nodes.delete("two", &DeleteParams::background()).await.unwrap();

@@ -15,7 +15,9 @@ const MOST_WRITES: usize = 10;
 /// An idle minute.
 const IDLE: Duration = Duration::from_secs(60);
 
-pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(stage: &Stage) -> Result<(), LiveError> {
+pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(
+    stage: &Stage,
+) -> Result<(), LiveError> {
     let space = "life";
     stage.namespace(space).await?;
     let operator = stage.operator(space)?;
@@ -28,7 +30,8 @@ pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(st
     assert_eq!(node.status.current_image.as_deref(), Some("registry.example.net/seid:1"));
     stage
         .until(space, "one", "the node to be Ready", |n| {
-            condition::find(&n.status.conditions, &ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+            condition::find(&n.status.conditions, &ConditionType::Ready)
+                .is_some_and(|c| c.status == ConditionStatus::True)
         })
         .await?;
 
@@ -41,7 +44,10 @@ pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(st
     assert!(writes.len() <= MOST_WRITES, "{} writes", writes.len());
 
     // The status that holds the plan was stored before the first child was written ...
-    let plan = writes.iter().position(|e| e.resource == "seinodes" && e.subresource == "status" && e.is_granted()).unwrap();
+    let plan = writes
+        .iter()
+        .position(|e| e.resource == "seinodes" && e.subresource == "status" && e.is_granted())
+        .unwrap();
     let stored = &writes[plan];
     let has_plan = stored.request.as_ref().is_some_and(|r| r.pointer("/status/plan/tasks").is_some());
     assert!(has_plan, "the first status write holds the plan");
@@ -56,7 +62,8 @@ pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(st
     let idle: Vec<_> = sample::of_operators(stage.plane.audit_since(mark)?);
     let asked: Vec<_> = idle.iter().filter(|e| e.verb != "watch").map(sample::line).collect();
     assert!(asked.is_empty(), "an idle node costs requests: {asked:?}");
-    let status = operator.stop().map_err(|e| LiveError::Io { what: "stop the operator".into(), source: e })?;
+    let status =
+        operator.stop().map_err(|e| LiveError::Io { what: "stop the operator".into(), source: e })?;
     assert!(status.success(), "a stopped operator exits with {status}");
     Ok(())
 }
@@ -67,7 +74,8 @@ pub(crate) async fn a_restarted_sidecar_is_marked_ready_again(stage: &Stage) -> 
     let _operator = stage.operator(space)?;
     stage.create(space, &sample::full_node("one")).await.unwrap();
     let ready = |n: &seinode_core::api::SeiNode| {
-        condition::find(&n.status.conditions, &ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+        condition::find(&n.status.conditions, &ConditionType::Ready)
+            .is_some_and(|c| c.status == ConditionStatus::True)
     };
     stage.until(space, "one", "the node to be Ready", ready).await?;
     let director = stage.kubelet.director(space, "one");
@@ -78,7 +86,8 @@ pub(crate) async fn a_restarted_sidecar_is_marked_ready_again(stage: &Stage) -> 
         n => Err(format!("{n} runs")),
     })
     .await?;
-    let node = stage.until(space, "one", "the mark-ready plan to be gone", |n| n.status.plan.is_none()).await?;
+    let node =
+        stage.until(space, "one", "the mark-ready plan to be gone", |n| n.status.plan.is_none()).await?;
     assert!(sample::is_running(&node));
     Ok(())
 }

@@ -15,7 +15,10 @@ pub(crate) async fn every_mode_without_bootstrap_reaches_running(stage: &Stage) 
     let _operator = stage.operator(space)?;
     let key = json!({"type": "tendermint/PrivKeyEd25519", "value": "made-up"});
     let secrets = [
-        ("signing", json!({"priv_validator_key.json": json!({"address": "A", "pub_key": key, "priv_key": key}).to_string()})),
+        (
+            "signing",
+            json!({"priv_validator_key.json": json!({"address": "A", "pub_key": key, "priv_key": key}).to_string()}),
+        ),
         ("p2p", json!({"node_key.json": json!({"priv_key": key}).to_string()})),
         ("seed-p2p", json!({"node_key.json": json!({"priv_key": key}).to_string()})),
         ("ring", json!({"node_admin.info": "x", "00aa.address": "y"})),
@@ -23,13 +26,15 @@ pub(crate) async fn every_mode_without_bootstrap_reaches_running(stage: &Stage) 
     ];
     let api = Api::<Secret>::namespaced(stage.plane.client(), space);
     for (name, data) in secrets {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         api.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
     }
     let named = |name: &str| json!({"secret": {"secretName": name}});
     let ring = json!({"secret": {"secretName": "ring", "passphraseSecretRef": {"secretName": "pass", "key": "passphrase"}}});
     let s3 = json!({"s3": {"targetHeight": 5}, "rpcServers": ["a.example.net:26657", "b.example.net:26657"]});
-    let peers = json!([{"static": {"addresses": ["9c1de50b8a2f4437b6a5e0c1d2f38897a4b6cd10@a.example.net:26656"]}}]);
+    let peers =
+        json!([{"static": {"addresses": ["9c1de50b8a2f4437b6a5e0c1d2f38897a4b6cd10@a.example.net:26656"]}}]);
     let modes: [(&str, Value); 6] = [
         ("genesis", json!({"fullNode": {}})),
         ("restored", json!({"fullNode": {"snapshot": s3}})),

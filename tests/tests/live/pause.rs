@@ -27,11 +27,17 @@ pub(crate) async fn a_paused_node_has_no_pod_and_comes_back(stage: &Stage) -> Re
         }
     };
 
-    nodes.patch("one", &PatchParams::default(), &Patch::Merge(json!({"spec": {"paused": true}}))).await.unwrap();
+    nodes
+        .patch("one", &PatchParams::default(), &Patch::Merge(json!({"spec": {"paused": true}})))
+        .await
+        .unwrap();
     stage.until(space, "one", "Paused to be True", paused(ConditionStatus::True)).await?;
     assert!(pods.get_opt("one-0").await.unwrap().is_none(), "Paused is True while a pod exists");
 
-    nodes.patch("one", &PatchParams::default(), &Patch::Merge(json!({"spec": {"paused": false}}))).await.unwrap();
+    nodes
+        .patch("one", &PatchParams::default(), &Patch::Merge(json!({"spec": {"paused": false}})))
+        .await
+        .unwrap();
     stage.until(space, "one", "Paused to be False", paused(ConditionStatus::False)).await?;
     wait_until("another pod", SOON, async || match pods.get_opt("one-0").await {
         Ok(Some(pod)) if pod.metadata.uid != first.metadata.uid => Ok(()),
@@ -39,7 +45,8 @@ pub(crate) async fn a_paused_node_has_no_pod_and_comes_back(stage: &Stage) -> Re
     })
     .await?;
     let ready = |n: &SeiNode| {
-        condition::find(&n.status.conditions, &ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+        condition::find(&n.status.conditions, &ConditionType::Ready)
+            .is_some_and(|c| c.status == ConditionStatus::True)
     };
     stage.until(space, "one", "the node to be Ready again", ready).await?;
     Ok(())

@@ -17,7 +17,8 @@ async fn secrets(stage: &Stage, space: &str) {
     let p2p = json!({"node_key.json": json!({"priv_key": key}).to_string()});
     let api = Api::<Secret>::namespaced(stage.plane.client(), space);
     for (name, data) in [("signing", &signing), ("a-p2p", &p2p), ("b-p2p", &p2p)] {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         api.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
     }
 }
@@ -40,7 +41,10 @@ async fn one_runs_one_holds(stage: &Stage, space: &str) -> Result<(&'static str,
     wait_until("one to run and one to hold", SOON, async || {
         let running = pods.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items.len();
         assert!(running <= 1, "two pods with one key");
-        let (a, b) = (nodes.get("a").await.map_err(|e| e.to_string())?, nodes.get("b").await.map_err(|e| e.to_string())?);
+        let (a, b) = (
+            nodes.get("a").await.map_err(|e| e.to_string())?,
+            nodes.get("b").await.map_err(|e| e.to_string())?,
+        );
         match (sample::is_running(&a), is_held(&a), sample::is_running(&b), is_held(&b)) {
             (true, false, false, true) => Ok(("a", "b")),
             (false, true, true, false) => Ok(("b", "a")),

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 /// A full node with state sync and witnesses of its own: four sidecar tasks and mark-ready.
 pub(crate) fn full_node(name: &str) -> Value {
-    node(name, &json!({"fullNode": {"snapshot": {"stateSync": {}, "rpcServers": ["a.example.net:26657", "b.example.net:26657"]}}}))
+    node(
+        name,
+        &json!({"fullNode": {"snapshot": {"stateSync": {}, "rpcServers": ["a.example.net:26657", "b.example.net:26657"]}}}),
+    )
 }
 
 /// A node with the given mode and whatever else its spec has.
@@ -36,7 +39,8 @@ pub(crate) fn ended_well_without_repeats(stage: &Stage, node: &SeiNode) {
         }
     }
     assert!(runs.values().all(|n| *n == 1), "submitted more than once: {runs:?}");
-    let ours = plan.tasks.iter().filter(|t| runs.contains_key(&(t.task_type.to_string(), t.id.clone()))).count();
+    let ours =
+        plan.tasks.iter().filter(|t| runs.contains_key(&(t.task_type.to_string(), t.id.clone()))).count();
     assert_eq!(ours, runs.len(), "the sidecar saw tasks that are not in the plan: {runs:?}");
     assert_eq!(seinode_core::plan::lint::status(&node.status), []);
     assert_eq!(seinode_core::plan::lint::derived_ids(&node.status), []);

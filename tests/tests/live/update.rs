@@ -27,13 +27,16 @@ async fn set_image(stage: &Stage, space: &str, n: &str) {
 }
 
 fn is_ready(node: &SeiNode) -> bool {
-    condition::find(&node.status.conditions, &ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True)
+    condition::find(&node.status.conditions, &ConditionType::Ready)
+        .is_some_and(|c| c.status == ConditionStatus::True)
 }
 
 /// The node is settled at an image: recorded, no plan, Ready, and its pod runs it.
 async fn settled_at(stage: &Stage, space: &str, n: &str) -> Result<(), LiveError> {
     let wanted = image(n);
-    let at = |node: &SeiNode| node.status.current_image.as_ref() == Some(&wanted) && node.status.plan.is_none() && is_ready(node);
+    let at = |node: &SeiNode| {
+        node.status.current_image.as_ref() == Some(&wanted) && node.status.plan.is_none() && is_ready(node)
+    };
     let node = stage.until(space, "one", &format!("the node to be settled at image {n}"), at).await?;
     assert!(sample::is_running(&node));
     let pod = Api::<Pod>::namespaced(stage.plane.client(), space).get("one-0").await.unwrap();
@@ -58,7 +61,8 @@ pub(crate) async fn w02_roll_forward_and_back_to_the_first_image(stage: &Stage) 
         set_image(stage, space, n).await;
         settled_at(stage, space, n).await?;
         let log = sample::of_operators(stage.plane.audit_since(mark)?);
-        let writes: Vec<_> = log.iter().filter(|e| e.is_write() && e.is_granted()).map(sample::line).collect();
+        let writes: Vec<_> =
+            log.iter().filter(|e| e.is_write() && e.is_granted()).map(sample::line).collect();
         println!("  to {n}: {} API writes: {writes:?}", writes.len());
         assert!(writes.len() <= MOST_WRITES, "{} writes", writes.len());
     }
@@ -77,7 +81,11 @@ pub(crate) async fn w03_a_typo_in_the_image_is_repaired(stage: &Stage) -> Result
     wait_until("a pod that can't pull", SOON, async || {
         let pod = pods.get("one-0").await.map_err(|e| e.to_string())?;
         let waiting = serde_json::to_string(&pod.status).unwrap_or_default();
-        if waiting.contains("ImagePullBackOff") || waiting.contains("ErrImagePull") { Ok(()) } else { Err(waiting) }
+        if waiting.contains("ImagePullBackOff") || waiting.contains("ErrImagePull") {
+            Ok(())
+        } else {
+            Err(waiting)
+        }
     })
     .await?;
     // S8: an image that was never pulled is not recorded as the current one.

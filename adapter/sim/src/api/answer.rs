@@ -64,18 +64,15 @@ impl Unread {
     pub(super) fn into_response(self) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
         match self {
             Self::NoPath => {
-                let mut response =
-                    response(404, whole(Bytes::from_static(b"404 page not found\n")));
-                response.headers_mut().insert(
-                    CONTENT_TYPE,
-                    HeaderValue::from_static("text/plain; charset=utf-8"),
-                );
+                let mut response = response(404, whole(Bytes::from_static(b"404 page not found\n")));
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
                 response
             }
-            Self::Refused(refusal) => response(
-                refusal.code,
-                whole(Bytes::from(refusal.to_status().to_string())),
-            ),
+            Self::Refused(refusal) => {
+                response(refusal.code, whole(Bytes::from(refusal.to_status().to_string())))
+            }
         }
     }
 }
@@ -86,16 +83,10 @@ impl From<StoreError> for Answer {
     }
 }
 
-fn response(
-    code: u16,
-    body: UnsyncBoxBody<Bytes, io::Error>,
-) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+fn response(code: u16, body: UnsyncBoxBody<Bytes, io::Error>) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -107,17 +98,8 @@ struct Sending {
     is_broken: bool,
 }
 
-fn events(
-    watch: Watch,
-    request: Request,
-    faults: Arc<dyn Faults>,
-) -> UnsyncBoxBody<Bytes, io::Error> {
-    let sending = Sending {
-        watch,
-        request,
-        faults,
-        is_broken: false,
-    };
+fn events(watch: Watch, request: Request, faults: Arc<dyn Faults>) -> UnsyncBoxBody<Bytes, io::Error> {
+    let sending = Sending { watch, request, faults, is_broken: false };
     let lines = stream::unfold(sending, |mut sending| async move {
         let line = sending.next_line().await?;
         Some((line.map(http_body::Frame::data), sending))

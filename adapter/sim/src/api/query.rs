@@ -20,10 +20,7 @@ impl Query {
 
     /// The parameter; empty if absent.
     pub(super) fn text(&self, name: &str) -> &str {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or("", |(_, value)| value)
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
     /// Whether the parameter is a yes, in any spelling that the real server takes.
@@ -41,9 +38,7 @@ pub(super) fn decode(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let decoded = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         rest = tail;
         match (first, decoded) {

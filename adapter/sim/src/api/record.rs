@@ -38,10 +38,7 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder that keeps nothing.
     pub fn silent() -> Self {
-        Self {
-            is_silent: true,
-            ..Self::default()
-        }
+        Self { is_silent: true, ..Self::default() }
     }
 
     /// The record so far.
@@ -51,12 +48,8 @@ impl Recorder {
 
     /// The requests so far that had an effect or tried to.
     pub fn writes(&self) -> Vec<Record> {
-        let is_write = |record: &&Record| {
-            record
-                .request
-                .as_ref()
-                .is_some_and(|request| request.verb.is_write())
-        };
+        let is_write =
+            |record: &&Record| record.request.as_ref().is_some_and(|request| request.verb.is_write());
         self.with(|records| records.iter().filter(is_write).cloned().collect())
     }
 
@@ -94,13 +87,6 @@ impl Record {
 
     pub(super) fn unread(parts: &Parts, client: &str, at: Timestamp, code: u16) -> Self {
         let line = format!("{} {}", parts.method, parts.uri.path());
-        Self {
-            at,
-            request: None,
-            client: client.to_owned(),
-            line,
-            code,
-            trouble: Trouble::None,
-        }
+        Self { at, request: None, client: client.to_owned(), line, code, trouble: Trouble::None }
     }
 }

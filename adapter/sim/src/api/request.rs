@@ -42,11 +42,7 @@ impl Verb {
     /// Whether the verb may change something.
     pub fn is_write(self) -> bool {
         match self {
-            Self::Create
-            | Self::Delete
-            | Self::DeleteCollection
-            | Self::Patch(_)
-            | Self::Update => true,
+            Self::Create | Self::Delete | Self::DeleteCollection | Self::Patch(_) | Self::Update => true,
             Self::Discover | Self::Get | Self::List | Self::Watch => false,
         }
     }
@@ -116,9 +112,8 @@ pub(super) fn read(parts: &Parts, body: &Bytes, client: &str) -> Result<Request,
     let verb = verb(parts, &route, &query)?;
     let body = match body.as_ref() {
         [] => Value::Null,
-        bytes => serde_json::from_slice(bytes).map_err(|error| {
-            StoreError::bad_request(format!("error decoding the body: {error}"))
-        })?,
+        bytes => serde_json::from_slice(bytes)
+            .map_err(|error| StoreError::bad_request(format!("error decoding the body: {error}")))?,
     };
     let name = if verb == Verb::Create {
         body["metadata"]["name"].as_str().unwrap_or_default()
@@ -135,8 +130,7 @@ pub(super) fn read(parts: &Parts, body: &Bytes, client: &str) -> Result<Request,
         subresource: route.subresource,
         manager: manager(parts, &query, verb),
         is_forced: query.is_set("force"),
-        is_dry_run: query.text("dryRun") == "All"
-            || body["dryRun"][0] == "All" && verb == Verb::Delete,
+        is_dry_run: query.text("dryRun") == "All" || body["dryRun"][0] == "All" && verb == Verb::Delete,
         body,
         query,
     })
@@ -162,11 +156,7 @@ fn verb(parts: &Parts, route: &route::Route, query: &Query) -> Result<Verb, Stor
 }
 
 fn patch_type(parts: &Parts) -> Result<PatchType, StoreError> {
-    let text = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let text = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match text.split(';').next().unwrap_or_default().trim() {
         "application/apply-patch+yaml" => Ok(PatchType::Apply),
         "application/json-patch+json" => Ok(PatchType::Json),
@@ -186,16 +176,6 @@ fn manager(parts: &Parts, query: &Query, verb: Verb) -> String {
     if !asked.is_empty() || verb == Verb::Patch(PatchType::Apply) {
         return asked.to_owned();
     }
-    let agent = parts
-        .headers
-        .get(USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    agent
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(LONGEST_MANAGER)
-        .collect()
+    let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    agent.split('/').next().unwrap_or_default().chars().take(LONGEST_MANAGER).collect()
 }

@@ -27,11 +27,7 @@ impl Route {
 
 /// Reads a path; `None` if it names no resource.
 pub(super) fn read(path: &str) -> Option<Route> {
-    let decoded: Vec<String> = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(query::decode)
-        .collect();
+    let decoded: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(query::decode).collect();
     let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
@@ -42,9 +38,7 @@ pub(super) fn read(path: &str) -> Option<Route> {
     let (kind, namespace, rest) = match rest {
         // A third part that is a plural means "in this namespace", anything else a subresource of the
         // namespace.
-        ["namespaces", namespace, plural, rest @ ..]
-            if kind(plural).is_some_and(Kind::is_namespaced) =>
-        {
+        ["namespaces", namespace, plural, rest @ ..] if kind(plural).is_some_and(Kind::is_namespaced) => {
             (kind(plural)?, *namespace, rest)
         }
         [plural, rest @ ..] => (kind(plural)?, "", rest),
@@ -60,12 +54,7 @@ pub(super) fn read(path: &str) -> Option<Route> {
         return None;
     }
     let owned = str::to_owned;
-    Some(Route {
-        kind,
-        namespace: owned(namespace),
-        name: owned(name),
-        subresource: owned(subresource),
-    })
+    Some(Route { kind, namespace: owned(namespace), name: owned(name), subresource: owned(subresource) })
 }
 
 #[cfg(test)]
@@ -76,35 +65,18 @@ mod tests {
     fn paths_name_resources() {
         for (path, expected) in [
             ("/api/v1/pods", Some((Kind::Pod, "", "", ""))),
-            (
-                "/api/v1/namespaces/a/pods/b/status",
-                Some((Kind::Pod, "a", "b", "status")),
-            ),
+            ("/api/v1/namespaces/a/pods/b/status", Some((Kind::Pod, "a", "b", "status"))),
             ("/api/v1/namespaces/a", Some((Kind::Namespace, "", "a", ""))),
-            (
-                "/api/v1/namespaces/a/status",
-                Some((Kind::Namespace, "", "a", "status")),
-            ),
-            (
-                "/api/v1/persistentvolumes/v",
-                Some((Kind::PersistentVolume, "", "v", "")),
-            ),
-            (
-                "/apis/sei.io/v1alpha1/namespaces/a/seinodes/b",
-                Some((Kind::SeiNode, "a", "b", "")),
-            ),
-            (
-                "/apis/events.k8s.io/v1/namespaces/a/events",
-                Some((Kind::Event, "a", "", "")),
-            ),
+            ("/api/v1/namespaces/a/status", Some((Kind::Namespace, "", "a", "status"))),
+            ("/api/v1/persistentvolumes/v", Some((Kind::PersistentVolume, "", "v", ""))),
+            ("/apis/sei.io/v1alpha1/namespaces/a/seinodes/b", Some((Kind::SeiNode, "a", "b", ""))),
+            ("/apis/events.k8s.io/v1/namespaces/a/events", Some((Kind::Event, "a", "", ""))),
             ("/apis/apps/v1/namespaces/a/deployments", None),
             ("/api/v1/pods/b", None),
             ("/apis", None),
         ] {
             let found = read(path);
-            let found = found
-                .as_ref()
-                .map(|r| (r.kind, &*r.namespace, &*r.name, &*r.subresource));
+            let found = found.as_ref().map(|r| (r.kind, &*r.namespace, &*r.name, &*r.subresource));
             assert_eq!(found, expected, "{path}");
         }
     }

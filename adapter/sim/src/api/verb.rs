@@ -37,50 +37,27 @@ pub(super) fn run(store: &Store, request: &Request) -> Result<Answer, StoreError
 }
 
 fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
-    let Request {
-        kind,
-        namespace,
-        body,
-        ..
-    } = request;
+    let Request { kind, namespace, body, .. } = request;
     let (key, part) = (key(request), part(request));
     match request.verb {
         Verb::Create => {
-            let draft = Draft {
-                kind: *kind,
-                namespace,
-                object: body.clone(),
-            };
-            state
-                .create(draft, who)
-                .map(|object| Answer::json(201, &object))
+            let draft = Draft { kind: *kind, namespace, object: body.clone() };
+            state.create(draft, who).map(|object| Answer::json(201, &object))
         }
-        Verb::Update => state
-            .replace(&key, part, body.clone(), who)
-            .map(|object| Answer::json(200, &object)),
+        Verb::Update => state.replace(&key, part, body.clone(), who).map(|object| Answer::json(200, &object)),
         Verb::Patch(PatchType::Apply) => {
             let done = state.apply(&key, part, body, request.is_forced, who)?;
-            Ok(Answer::json(
-                if done.is_new { 201 } else { 200 },
-                &done.object,
-            ))
+            Ok(Answer::json(if done.is_new { 201 } else { 200 }, &done.object))
         }
         Verb::Patch(PatchType::Merge) => {
             if !body.is_object() {
-                let why =
-                    "json: cannot unmarshal array into Go value of type map[string]interface {}";
-                return Err(StoreError::bad_request(format!(
-                    "error decoding patch: {why}"
-                )));
+                let why = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+                return Err(StoreError::bad_request(format!("error decoding patch: {why}")));
             }
-            state
-                .patch(&key, part, &Patch::Merge(body.clone()), who)
-                .map(|object| Answer::json(200, &object))
+            state.patch(&key, part, &Patch::Merge(body.clone()), who).map(|object| Answer::json(200, &object))
         }
         Verb::Patch(PatchType::Json) => {
-            let operations = body
-                .as_array()
-                .ok_or_else(|| StoreError::bad_request("Invalid JSON Patch"))?;
+            let operations = body.as_array().ok_or_else(|| StoreError::bad_request("Invalid JSON Patch"))?;
             state
                 .patch(&key, part, &Patch::Json(operations.clone()), who)
                 .map(|object| Answer::json(200, &object))
@@ -90,17 +67,13 @@ fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer
             Ok(Answer::json(200, &deletion(&key, &deleted)))
         }
         Verb::DeleteCollection => delete_collection(state, request, who),
-        Verb::Discover | Verb::Get | Verb::List | Verb::Watch => {
-            Err(StoreError::method_not_allowed())
-        }
+        Verb::Discover | Verb::Get | Verb::List | Verb::Watch => Err(StoreError::method_not_allowed()),
     }
 }
 
 fn discover(request: &Request) -> Result<Answer, StoreError> {
     let path = request.line.split_once(' ').map_or("", |(_, path)| path);
-    discovery::answer(path)
-        .map(|found| Answer::json(200, &found))
-        .ok_or_else(StoreError::no_such_resource)
+    discovery::answer(path).map(|found| Answer::json(200, &found)).ok_or_else(StoreError::no_such_resource)
 }
 
 fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
@@ -111,13 +84,8 @@ fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
         return Err(StoreError::version_ahead(asked, state.version()));
     }
     let found = state.of_kind(request.kind, within(request));
-    let items = found
-        .filter(|object| selection.includes(object))
-        .map(|object| item(request.kind, object));
-    Ok(Answer::json(
-        200,
-        &list_of(request.kind, state.version(), &items.collect::<Vec<_>>()),
-    ))
+    let items = found.filter(|object| selection.includes(object)).map(|object| item(request.kind, object));
+    Ok(Answer::json(200, &list_of(request.kind, state.version(), &items.collect::<Vec<_>>())))
 }
 
 fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {
@@ -156,34 +124,21 @@ fn check_initial_events(request: &Request) -> Result<(), StoreError> {
 }
 
 fn bad_version(text: &str) -> StoreError {
-    let error = FieldError::invalid(
-        "resourceVersion",
-        &json!(text),
-        "strconv.ParseUint: parsing: invalid syntax",
-    );
+    let error =
+        FieldError::invalid("resourceVersion", &json!(text), "strconv.ParseUint: parsing: invalid syntax");
     StoreError::bad_request(format!("{}: {}", error.field, error.message))
 }
 
-fn delete_collection(
-    state: &mut State,
-    request: &Request,
-    who: &Write<'_>,
-) -> Result<Answer, StoreError> {
+fn delete_collection(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
     let (selection, options) = (selection(request)?, delete_options(request)?);
-    let found: Vec<Arc<Value>> = state
-        .of_kind(request.kind, within(request))
-        .cloned()
-        .collect();
+    let found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
     let mut items = Vec::new();
     for object in found.iter().filter(|object| selection.includes(object)) {
         let (Deleted::Gone(object) | Deleted::Marked(object)) =
             state.delete(&Key::of(request.kind, object), &options, who)?;
         items.push(item(request.kind, &object));
     }
-    Ok(Answer::json(
-        200,
-        &list_of(request.kind, state.version(), &items),
-    ))
+    Ok(Answer::json(200, &list_of(request.kind, state.version(), &items)))
 }
 
 fn deletion(key: &Key, deleted: &Deleted) -> Value {
@@ -202,9 +157,7 @@ fn deletion(key: &Key, deleted: &Deleted) -> Value {
 fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
     let Request { body, query, .. } = request;
     let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-    let policy = body["propagationPolicy"]
-        .as_str()
-        .unwrap_or_else(|| query.text("propagationPolicy"));
+    let policy = body["propagationPolicy"].as_str().unwrap_or_else(|| query.text("propagationPolicy"));
     let propagation = match (policy, body["orphanDependents"].as_bool()) {
         ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),
         ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
@@ -240,13 +193,9 @@ fn list_of(kind: Kind, version: u64, items: &[Value]) -> Value {
 fn item(kind: Kind, object: &Value) -> Value {
     match object {
         Value::Object(map) if !kind.is_custom() => {
-            let is_kept =
-                |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
+            let is_kept = |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
             Value::Object(
-                map.iter()
-                    .filter(is_kept)
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect::<Map<_, _>>(),
+                map.iter().filter(is_kept).map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>(),
             )
         }
         other => other.clone(),
@@ -254,11 +203,7 @@ fn item(kind: Kind, object: &Value) -> Value {
 }
 
 fn selection(request: &Request) -> Result<Selection, StoreError> {
-    Selection::parse(
-        request.kind,
-        request.query.text("labelSelector"),
-        request.query.text("fieldSelector"),
-    )
+    Selection::parse(request.kind, request.query.text("labelSelector"), request.query.text("fieldSelector"))
 }
 
 fn within(request: &Request) -> Option<&str> {
@@ -270,9 +215,5 @@ fn key(request: &Request) -> Key {
 }
 
 fn part(request: &Request) -> Part {
-    if request.subresource == "status" {
-        Part::Status
-    } else {
-        Part::Main
-    }
+    if request.subresource == "status" { Part::Status } else { Part::Main }
 }

@@ -12,12 +12,7 @@ use super::walk;
 /// Merges two lists by their keys. Items of both sides stand in the order of the applied list; items of the
 /// live list alone keep their place before the next shared item.
 pub(super) fn merge(live: &[Value], applied: &[Value], shapes: Option<&Shapes>) -> Vec<Value> {
-    let steps = |items: &[Value]| {
-        items
-            .iter()
-            .map(|item| walk::step_of(item, shapes))
-            .collect::<Vec<_>>()
-    };
+    let steps = |items: &[Value]| items.iter().map(|item| walk::step_of(item, shapes)).collect::<Vec<_>>();
     let (left, right) = (steps(live), steps(applied));
     let mut shared = right.iter().filter(|step| left.contains(step));
     let mut next_shared = shared.next();
@@ -25,10 +20,7 @@ pub(super) fn merge(live: &[Value], applied: &[Value], shapes: Option<&Shapes>) 
     let mut out = Vec::new();
     let both = |step: &Step| {
         let old = left.iter().position(|own| own == step).map(|at| &live[at]);
-        let new = right
-            .iter()
-            .position(|own| own == step)
-            .map(|at| &applied[at]);
+        let new = right.iter().position(|own| own == step).map(|at| &applied[at]);
         walk::merge(old, new, walk::item_of(shapes))
     };
     let (mut l, mut r) = (0, 0);

@@ -65,11 +65,7 @@ impl Owner {
 
     fn read(entry: &Value) -> Self {
         let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        let operation = if entry["operation"] == "Apply" {
-            Operation::Apply
-        } else {
-            Operation::Update
-        };
+        let operation = if entry["operation"] == "Apply" { Operation::Apply } else { Operation::Update };
         Self {
             manager: text("manager"),
             operation,
@@ -118,13 +114,7 @@ pub(super) fn write(mut owners: Vec<Owner>) -> Value {
     // Times are all written in one format, so their texts sort as the times do.
     owners.sort_by(|a, b| {
         let key = |o: &Owner| {
-            (
-                o.operation,
-                o.time.clone(),
-                o.manager.clone(),
-                o.api_version.clone(),
-                o.subresource.clone(),
-            )
+            (o.operation, o.time.clone(), o.manager.clone(), o.api_version.clone(), o.subresource.clone())
         };
         key(a).cmp(&key(b))
     });

@@ -20,10 +20,7 @@ impl Step {
 
     /// The item of a keyed list. The keys come sorted.
     pub(crate) fn key(keys: &BTreeMap<&str, Value>) -> Self {
-        let parts: Vec<String> = keys
-            .iter()
-            .map(|(name, value)| format!("{name:?}:{value}"))
-            .collect();
+        let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
         Self(format!("k:{{{}}}", parts.join(",")))
     }
 
@@ -46,10 +43,7 @@ impl Step {
 /// `{"containerPort":80,"protocol":"TCP"}` as `containerPort=80,protocol="TCP"`.
 fn shown_keys(keys: &str) -> String {
     let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-    let parts: Vec<String> = keys
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
     parts.join(",")
 }
 
@@ -126,50 +120,27 @@ impl Set {
         let mut result = self.clone();
         result.is_member |= other.is_member;
         for (step, below) in &other.below {
-            let merged = result
-                .below
-                .get(step)
-                .map_or_else(|| below.clone(), |own| own.union(below));
+            let merged = result.below.get(step).map_or_else(|| below.clone(), |own| own.union(below));
             result.below.insert(step.clone(), merged);
         }
         result
     }
 
     pub(crate) fn intersection(&self, other: &Self) -> Self {
-        let both = |(step, below): (&Step, &Self)| {
-            Some((step.clone(), below.intersection(other.below.get(step)?)))
-        };
-        let below = self
-            .below
-            .iter()
-            .filter_map(both)
-            .filter(|(_, below)| !below.is_empty())
-            .collect();
-        Self {
-            is_member: self.is_member && other.is_member,
-            below,
-        }
+        let both =
+            |(step, below): (&Step, &Self)| Some((step.clone(), below.intersection(other.below.get(step)?)));
+        let below = self.below.iter().filter_map(both).filter(|(_, below)| !below.is_empty()).collect();
+        Self { is_member: self.is_member && other.is_member, below }
     }
 
     /// The members that are not members of `other`.
     pub(crate) fn without(&self, other: &Self) -> Self {
         let rest = |(step, below): (&Step, &Self)| {
-            let left = other
-                .below
-                .get(step)
-                .map_or_else(|| below.clone(), |theirs| below.without(theirs));
+            let left = other.below.get(step).map_or_else(|| below.clone(), |theirs| below.without(theirs));
             (step.clone(), left)
         };
-        let below = self
-            .below
-            .iter()
-            .map(rest)
-            .filter(|(_, below)| !below.is_empty())
-            .collect();
-        Self {
-            is_member: self.is_member && !other.is_member,
-            below,
-        }
+        let below = self.below.iter().map(rest).filter(|(_, below)| !below.is_empty()).collect();
+        Self { is_member: self.is_member && !other.is_member, below }
     }
 
     /// The members that are neither members of `other` nor below one.
@@ -179,16 +150,8 @@ impl Set {
             Some(theirs) if theirs.is_member => None,
             Some(theirs) => Some((step.clone(), below.outside(theirs))),
         };
-        let below = self
-            .below
-            .iter()
-            .filter_map(rest)
-            .filter(|(_, below)| !below.is_empty())
-            .collect();
-        Self {
-            is_member: self.is_member && !other.is_member,
-            below,
-        }
+        let below = self.below.iter().filter_map(rest).filter(|(_, below)| !below.is_empty()).collect();
+        Self { is_member: self.is_member && !other.is_member, below }
     }
 
     /// Makes every named field that has something below it a member, so that removing all of it removes the
@@ -201,15 +164,11 @@ impl Set {
                 None => shapes.and_then(Shapes::item),
             };
             let mut inner = below.with_named_parents(inner_shapes);
-            let is_named =
-                name.is_some_and(|name| !shapes.is_some_and(|shapes| shapes.is_entry(name)));
+            let is_named = name.is_some_and(|name| !shapes.is_some_and(|shapes| shapes.is_entry(name)));
             inner.is_member |= is_named && !below.below.is_empty();
             (step.clone(), inner)
         };
-        Self {
-            is_member: self.is_member,
-            below: self.below.iter().map(named).collect(),
-        }
+        Self { is_member: self.is_member, below: self.below.iter().map(named).collect() }
     }
 
     /// The members as conflict messages show them.
@@ -222,12 +181,7 @@ impl Set {
     /// Members first, then what is below them, as the real server lists them.
     fn show(&self, prefix: &str, all: &mut Vec<String>) {
         let path = |step: &Step| format!("{prefix}{}", step.shown());
-        all.extend(
-            self.below
-                .iter()
-                .filter(|(_, below)| below.is_member)
-                .map(|(step, _)| path(step)),
-        );
+        all.extend(self.below.iter().filter(|(_, below)| below.is_member).map(|(step, _)| path(step)));
         for (step, below) in &self.below {
             below.show(&path(step), all);
         }
@@ -252,10 +206,7 @@ mod tests {
     fn difference_takes_members_and_outside_takes_everything_below_too() {
         let all = Set::of_fields(&[&["a"], &["a", "b"], &["c", "d"]]);
         let some = Set::of_fields(&[&["a"], &["c"]]);
-        assert_eq!(
-            all.without(&some),
-            Set::of_fields(&[&["a", "b"], &["c", "d"]])
-        );
+        assert_eq!(all.without(&some), Set::of_fields(&[&["a", "b"], &["c", "d"]]));
         assert_eq!(all.outside(&some), Set::default());
     }
 

@@ -33,18 +33,10 @@ pub(crate) struct Shapes {
 }
 
 /// What lies below an entry of a free map: nothing that a schema knows.
-static FREE: Shapes = Shapes {
-    shape: None,
-    item: None,
-    fields: BTreeMap::new(),
-    is_complete: true,
-};
+static FREE: Shapes = Shapes { shape: None, item: None, fields: BTreeMap::new(), is_complete: true };
 
-static BUILT_IN: LazyLock<BTreeMap<Kind, Arc<Shapes>>> = LazyLock::new(|| {
-    Kind::all()
-        .map(|kind| (kind, Arc::new(assemble(kind))))
-        .collect()
-});
+static BUILT_IN: LazyLock<BTreeMap<Kind, Arc<Shapes>>> =
+    LazyLock::new(|| Kind::all().map(|kind| (kind, Arc::new(assemble(kind)))).collect());
 
 impl Shapes {
     /// The shapes of a built-in kind; of a custom kind only those of its metadata.
@@ -65,15 +57,11 @@ impl Shapes {
     }
 
     pub(super) fn field(&self, name: &str) -> Option<&Self> {
-        self.fields
-            .get(name)
-            .or_else(|| self.is_complete.then_some(&FREE))
+        self.fields.get(name).or_else(|| self.is_complete.then_some(&FREE))
     }
 
     pub(super) fn item(&self) -> Option<&Self> {
-        self.item
-            .as_deref()
-            .or_else(|| self.is_complete.then_some(&FREE))
+        self.item.as_deref().or_else(|| self.is_complete.then_some(&FREE))
     }
 
     /// Whether this is an entry of a free map, which is owned as a whole besides what is in it.
@@ -124,29 +112,19 @@ fn parse(text: &str) -> Shape {
         "set" => Shape::Set,
         "whole" => Shape::Whole,
         keyed => {
-            let keys = keyed
-                .split_whitespace()
-                .skip(1)
-                .map(|key| match key.split_once('=') {
-                    None => (key.to_owned(), None),
-                    Some((key, default)) => (key.to_owned(), Some(Value::from(default))),
-                });
+            let keys = keyed.split_whitespace().skip(1).map(|key| match key.split_once('=') {
+                None => (key.to_owned(), None),
+                Some((key, default)) => (key.to_owned(), Some(Value::from(default))),
+            });
             Shape::Keyed(keys.collect())
         }
     }
 }
 
 fn read(schema: &Value) -> Shapes {
-    let mut shapes = Shapes {
-        shape: declared(schema),
-        is_complete: true,
-        ..Shapes::default()
-    };
+    let mut shapes = Shapes { shape: declared(schema), is_complete: true, ..Shapes::default() };
     if let Some(properties) = schema["properties"].as_object() {
-        shapes.fields = properties
-            .iter()
-            .map(|(name, inner)| (name.clone(), read(inner)))
-            .collect();
+        shapes.fields = properties.iter().map(|(name, inner)| (name.clone(), read(inner))).collect();
     }
     if schema["items"].is_object() {
         shapes.item = Some(Box::new(read(&schema["items"])));
@@ -161,14 +139,9 @@ fn declared(schema: &Value) -> Option<Shape> {
         (Some("set"), _) => Some(Shape::Set),
         (Some("atomic"), _) | (_, Some("atomic")) => Some(Shape::Whole),
         (Some("map"), _) => {
-            let names = schema["x-kubernetes-list-map-keys"]
-                .as_array()?
-                .iter()
-                .filter_map(Value::as_str);
+            let names = schema["x-kubernetes-list-map-keys"].as_array()?.iter().filter_map(Value::as_str);
             let default = |name: &str| schema["items"]["properties"][name].get("default").cloned();
-            Some(Shape::Keyed(
-                names.map(|name| (name.to_owned(), default(name))).collect(),
-            ))
+            Some(Shape::Keyed(names.map(|name| (name.to_owned(), default(name))).collect()))
         }
         _ => None,
     }

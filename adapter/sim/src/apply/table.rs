@@ -8,11 +8,8 @@ use serde_json::{Value, json};
 use crate::store::Kind;
 
 /// Metadata, of objects and of pod templates.
-pub(super) const METADATA: &[(&str, &str)] = &[
-    ("finalizers", "set"),
-    ("ownerReferences", "by uid"),
-    ("ownerReferences[]", "whole"),
-];
+pub(super) const METADATA: &[(&str, &str)] =
+    &[("finalizers", "set"), ("ownerReferences", "by uid"), ("ownerReferences[]", "whole")];
 
 /// The spec of a pod or of a pod template.
 #[rustfmt::skip]
@@ -66,31 +63,24 @@ pub(super) fn of(kind: Kind) -> &'static [(&'static str, &'static str)] {
             ("status.uncountedTerminatedPods.succeeded", "set"),
         ],
         Kind::Namespace => &[("status.conditions", "by type")],
-        Kind::Node => &[
-            ("spec.podCIDRs", "set"),
-            ("status.addresses", "by type"),
-            ("status.conditions", "by type"),
-        ],
-        Kind::PersistentVolume => &[
-            ("spec.csi.nodePublishSecretRef", "whole"),
-            ("spec.nodeAffinity.required", "whole"),
-        ],
-        Kind::PersistentVolumeClaim => &[
-            ("spec.dataSource", "whole"),
-            ("spec.selector", "whole"),
-            ("status.conditions", "by type"),
-        ],
+        Kind::Node => {
+            &[("spec.podCIDRs", "set"), ("status.addresses", "by type"), ("status.conditions", "by type")]
+        }
+        Kind::PersistentVolume => {
+            &[("spec.csi.nodePublishSecretRef", "whole"), ("spec.nodeAffinity.required", "whole")]
+        }
+        Kind::PersistentVolumeClaim => {
+            &[("spec.dataSource", "whole"), ("spec.selector", "whole"), ("status.conditions", "by type")]
+        }
         Kind::Pod => &[("status.conditions", "by type"), ("status.podIPs", "by ip")],
         Kind::Service => &[
             ("spec.ports", "by port protocol=TCP"),
             ("spec.selector", "whole"),
             ("status.conditions", "by type"),
         ],
-        Kind::ServiceAccount => &[
-            ("imagePullSecrets", "whole"),
-            ("secrets", "by name"),
-            ("secrets[]", "whole"),
-        ],
+        Kind::ServiceAccount => {
+            &[("imagePullSecrets", "whole"), ("secrets", "by name"), ("secrets[]", "whole")]
+        }
         Kind::StatefulSet => &[("spec.selector", "whole"), ("status.conditions", "by type")],
         Kind::ConfigMap
         | Kind::Lease

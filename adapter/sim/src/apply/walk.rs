@@ -62,13 +62,7 @@ fn collect(value: &Value, shapes: Option<&Shapes>, path: &mut Vec<Step>, set: &m
 /// The paths that were added, removed and modified on the way from one value to another.
 pub(super) fn compare(old: &Value, new: &Value, shapes: &Shapes) -> Comparison {
     let mut result = Comparison::default();
-    differ(
-        Some(old),
-        Some(new),
-        Some(shapes),
-        &mut Vec::new(),
-        &mut result,
-    );
+    differ(Some(old), Some(new), Some(shapes), &mut Vec::new(), &mut result);
     result
 }
 
@@ -113,46 +107,27 @@ fn inner<'a>(
     };
     match form(value, shapes) {
         Form::Leaf => None,
-        Form::Fields(map) => Some(
-            map.iter()
-                .map(|(name, value)| (Some(name.as_str()), Step::field(name), value))
-                .collect(),
-        ),
-        Form::Items(items) => Some(
-            items
-                .iter()
-                .map(|item| (None, step_of(item, shapes), item))
-                .collect(),
-        ),
+        Form::Fields(map) => {
+            Some(map.iter().map(|(name, value)| (Some(name.as_str()), Step::field(name), value)).collect())
+        }
+        Form::Items(items) => Some(items.iter().map(|item| (None, step_of(item, shapes), item)).collect()),
     }
 }
 
 /// Both children of every step that either side has.
-#[expect(
-    clippy::type_complexity,
-    reason = "a list of pairs that lives for one loop"
-)]
+#[expect(clippy::type_complexity, reason = "a list of pairs that lives for one loop")]
 fn zip<'a>(
     old: &[(Option<&'a str>, Step, &'a Value)],
     new: &[(Option<&'a str>, Step, &'a Value)],
 ) -> Vec<(Named<'a>, (Option<&'a Value>, Option<&'a Value>))> {
-    let mut all: BTreeMap<&Step, (Option<&'a str>, Option<&'a Value>, Option<&'a Value>)> =
-        BTreeMap::new();
+    let mut all: BTreeMap<&Step, (Option<&'a str>, Option<&'a Value>, Option<&'a Value>)> = BTreeMap::new();
     for (name, step, value) in old {
-        all.entry(step)
-            .or_insert((*name, None, None))
-            .1
-            .get_or_insert(value);
+        all.entry(step).or_insert((*name, None, None)).1.get_or_insert(value);
     }
     for (name, step, value) in new {
-        all.entry(step)
-            .or_insert((*name, None, None))
-            .2
-            .get_or_insert(value);
+        all.entry(step).or_insert((*name, None, None)).2.get_or_insert(value);
     }
-    all.into_iter()
-        .map(|(step, (name, old, new))| (Named(name, step.clone()), (old, new)))
-        .collect()
+    all.into_iter().map(|(step, (name, old, new))| (Named(name, step.clone()), (old, new))).collect()
 }
 
 fn child_of<'a>(shapes: Option<&'a Shapes>, step: &Named<'_>) -> Option<&'a Shapes> {
@@ -163,11 +138,7 @@ fn child_of<'a>(shapes: Option<&'a Shapes>, step: &Named<'_>) -> Option<&'a Shap
 }
 
 /// The live value with the applied one merged over it; the applied side wins where both are leaves.
-pub(super) fn merge(
-    live: Option<&Value>,
-    applied: Option<&Value>,
-    shapes: Option<&Shapes>,
-) -> Option<Value> {
+pub(super) fn merge(live: Option<&Value>, applied: Option<&Value>, shapes: Option<&Shapes>) -> Option<Value> {
     let (Some(live), Some(applied)) = (live, applied) else {
         return applied.or(live).cloned();
     };
@@ -202,18 +173,12 @@ pub(super) fn remove(value: &Value, set: &Set, shapes: Option<&Shapes>) -> Optio
                     continue;
                 }
                 let value = match set.below(&step) {
-                    Some(below) => {
-                        remove(inner, below, field_of(shapes, name)).unwrap_or(Value::Null)
-                    }
+                    Some(below) => remove(inner, below, field_of(shapes, name)).unwrap_or(Value::Null),
                     None => inner.clone(),
                 };
                 kept.insert(name.clone(), value);
             }
-            if kept.is_empty() {
-                None
-            } else {
-                Some(Value::Object(kept))
-            }
+            if kept.is_empty() { None } else { Some(Value::Object(kept)) }
         }
         Form::Items(items) => {
             let mut kept = Vec::new();
@@ -227,11 +192,7 @@ pub(super) fn remove(value: &Value, set: &Set, shapes: Option<&Shapes>) -> Optio
                     None => inner.clone(),
                 });
             }
-            if kept.is_empty() {
-                None
-            } else {
-                Some(Value::Array(kept))
-            }
+            if kept.is_empty() { None } else { Some(Value::Array(kept)) }
         }
     }
 }

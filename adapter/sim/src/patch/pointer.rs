@@ -19,11 +19,7 @@ pub(super) fn add(target: &mut Value, path: &str, value: Value) -> Result<(), Un
             Ok(())
         }
         (Value::Array(items), last) => {
-            let index = if last == "-" {
-                Some(items.len())
-            } else {
-                last.parse().ok()
-            };
+            let index = if last == "-" { Some(items.len()) } else { last.parse().ok() };
             let index = index.filter(|index| *index <= items.len()).ok_or(Unfit)?;
             items.insert(index, value);
             Ok(())
@@ -38,11 +34,7 @@ pub(super) fn remove(target: &mut Value, path: &str) -> Result<Value, Unfit> {
         (Value::Object(map), last) => map.remove(&last).ok_or(Unfit),
         (Value::Array(items), last) => {
             let index: usize = last.parse().map_err(|_| Unfit)?;
-            if index < items.len() {
-                Ok(items.remove(index))
-            } else {
-                Err(Unfit)
-            }
+            if index < items.len() { Ok(items.remove(index)) } else { Err(Unfit) }
         }
         _ => Err(Unfit),
     }

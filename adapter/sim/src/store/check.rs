@@ -39,11 +39,7 @@ pub(super) fn number(text: &str) -> Result<u64, StoreError> {
         return Ok(0);
     }
     text.parse().map_err(|_| {
-        StoreError::plain(
-            500,
-            "",
-            format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
-        )
+        StoreError::plain(500, "", format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
     })
 }
 
@@ -51,8 +47,7 @@ pub(super) fn number(text: &str) -> Result<u64, StoreError> {
 pub(super) fn same_place(key: &Key, object: &Value) -> Result<(), StoreError> {
     let (name, namespace) = (meta::text(object, "name"), meta::namespace(object));
     if !namespace.is_empty() && namespace != &*key.namespace {
-        let message =
-            "the namespace of the provided object does not match the namespace sent on the request";
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(StoreError::bad_request(message));
     }
     if name.is_empty() {
@@ -63,10 +58,8 @@ pub(super) fn same_place(key: &Key, object: &Value) -> Result<(), StoreError> {
         return Err(StoreError::bad_request(message));
     }
     if name != &*key.name {
-        let message = format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            key.name
-        );
+        let message =
+            format!("the name of the object ({name}) does not match the name on the URL ({})", key.name);
         return Err(StoreError::bad_request(message));
     }
     Ok(())
@@ -77,10 +70,7 @@ pub(super) fn metadata_errors(new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if meta::is_deleting(old) {
         let kept = meta::finalizers(old);
-        let added: BTreeSet<&str> = meta::finalizers(new)
-            .into_iter()
-            .filter(|f| !kept.contains(f))
-            .collect();
+        let added: BTreeSet<&str> = meta::finalizers(new).into_iter().filter(|f| !kept.contains(f)).collect();
         if !added.is_empty() {
             let why = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers \
@@ -93,44 +83,25 @@ pub(super) fn metadata_errors(new: &Value, old: &Value) -> Vec<FieldError> {
     for field in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (now, before) = (&meta::metadata(new)[field], &meta::metadata(old)[field]);
         if now != before {
-            errors.push(FieldError::invalid(
-                &format!("metadata.{field}"),
-                now,
-                "field is immutable",
-            ));
+            errors.push(FieldError::invalid(&format!("metadata.{field}"), now, "field is immutable"));
         }
     }
     errors
 }
 
 fn quoted(texts: &BTreeSet<&str>) -> String {
-    texts
-        .iter()
-        .map(|text| format!("{text:?}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether this update takes the last finalizer off an object that only waits for that.
 pub(super) fn is_last_word(new: &Value, old: &Value) -> bool {
-    let grace = meta::metadata(old)["deletionGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(0);
+    let grace = meta::metadata(old)["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     meta::finalizers(new).is_empty() && meta::is_deleting(old) && grace == 0
 }
 
 pub(super) fn wrong_uid(key: &Key, claimed: &str, actual: &str) -> String {
-    let group = if key.kind.is_custom() {
-        format!("{}/", key.kind.group())
-    } else {
-        String::new()
-    };
-    let path = format!(
-        "/registry/{group}{}/{}/{}",
-        key.kind.plural(),
-        key.namespace,
-        key.name
-    );
+    let group = if key.kind.is_custom() { format!("{}/", key.kind.group()) } else { String::new() };
+    let path = format!("/registry/{group}{}/{}/{}", key.kind.plural(), key.namespace, key.name);
     format!(
         "StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
          failed: UID in precondition: {claimed}, UID in object meta: {actual}"

@@ -18,17 +18,12 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `base` now. Under paused time it has to be made inside the runtime.
     pub fn starting_at(base: Timestamp) -> Self {
-        Self {
-            base,
-            start: Instant::now(),
-        }
+        Self { base, start: Instant::now() }
     }
 
     /// The current time.
     pub fn now(&self) -> Timestamp {
-        self.base
-            .checked_add(self.elapsed())
-            .unwrap_or(Timestamp::MAX)
+        self.base.checked_add(self.elapsed()).unwrap_or(Timestamp::MAX)
     }
 
     /// The current time as Kubernetes writes it: whole seconds.

@@ -31,16 +31,8 @@ const LONGEST_NAME: usize = 253;
 
 impl State {
     /// Creates an object, recording its fields as written by an update of this manager.
-    pub(crate) fn create(
-        &mut self,
-        draft: Draft<'_>,
-        who: &Write<'_>,
-    ) -> Result<Arc<Value>, StoreError> {
-        let Draft {
-            kind,
-            namespace,
-            mut object,
-        } = draft;
+    pub(crate) fn create(&mut self, draft: Draft<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
+        let Draft { kind, namespace, mut object } = draft;
         meta::sound(kind, &object)?;
         if meta::version_of(&object) != 0 {
             let message = "resourceVersion should not be set on objects to be created";
@@ -49,27 +41,12 @@ impl State {
         meta::set(&mut object, "managedFields", Value::Null);
         meta::tidy(kind, &mut object);
         apply::record_update(&self.shapes(kind), kind, Part::Main, None, &mut object, who);
-        self.admit(
-            Draft {
-                kind,
-                namespace,
-                object,
-            },
-            who,
-        )
+        self.admit(Draft { kind, namespace, object }, who)
     }
 
     /// Stores an object whose managed fields are settled.
-    pub(super) fn admit(
-        &mut self,
-        draft: Draft<'_>,
-        who: &Write<'_>,
-    ) -> Result<Arc<Value>, StoreError> {
-        let Draft {
-            kind,
-            namespace,
-            mut object,
-        } = draft;
+    pub(super) fn admit(&mut self, draft: Draft<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
+        let Draft { kind, namespace, mut object } = draft;
         self.place(kind, namespace, &mut object)?;
         let name = meta::text(&object, "name").to_owned();
         let key = Key::new(kind, namespace, &name);
@@ -82,16 +59,11 @@ impl State {
         if !errors.is_empty() {
             return Err(StoreError::invalid(kind, &name, &errors));
         }
-        let object = self
-            .judged(kind, object, None)
-            .map_err(|errors| StoreError::invalid(kind, &name, &errors))?;
+        let object =
+            self.judged(kind, object, None).map_err(|errors| StoreError::invalid(kind, &name, &errors))?;
         if let Some(found) = self.find(&key) {
             let refusal = StoreError::already_exists(kind, &name);
-            return Err(if meta::is_deleting(found) {
-                refusal.while_deleting()
-            } else {
-                refusal
-            });
+            return Err(if meta::is_deleting(found) { refusal.while_deleting() } else { refusal });
         }
         Ok(self.put(&key, object))
     }
@@ -100,14 +72,11 @@ impl State {
     fn place(&mut self, kind: Kind, namespace: &str, object: &mut Value) -> Result<(), StoreError> {
         let own = meta::namespace(object);
         if !own.is_empty() && own != namespace {
-            let message = "the namespace of the provided object does not match the namespace sent on the request";
+            let message =
+                "the namespace of the provided object does not match the namespace sent on the request";
             return Err(StoreError::bad_request(message));
         }
-        let place = if kind.is_namespaced() {
-            json!(namespace)
-        } else {
-            Value::Null
-        };
+        let place = if kind.is_namespaced() { json!(namespace) } else { Value::Null };
         meta::set(object, "namespace", place);
         let base = meta::text(object, "generateName").to_owned();
         if meta::text(object, "name").is_empty() && !base.is_empty() {
@@ -135,9 +104,7 @@ impl State {
         let digits = uid.bytes().filter(|byte| *byte != b'-');
         let letters = digits.take(SUFFIX_LENGTH * 2).collect::<Vec<_>>();
         let suffix = letters.chunks(2).map(|pair| {
-            let number = pair
-                .iter()
-                .fold(0_usize, |sum, byte| sum * 31 + usize::from(*byte));
+            let number = pair.iter().fold(0_usize, |sum, byte| sum * 31 + usize::from(*byte));
             char::from(SUFFIX_LETTERS[number % SUFFIX_LETTERS.len()])
         });
         let base: String = base.chars().take(LONGEST_GENERATED_BASE).collect();
@@ -147,17 +114,11 @@ impl State {
 
 fn name_errors(name: &str) -> Vec<FieldError> {
     if name.is_empty() {
-        return vec![FieldError::required(
-            "metadata.name",
-            "name or generateName is required",
-        )];
+        return vec![FieldError::required("metadata.name", "name or generateName is required")];
     }
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let is_label = |label: &str| {
-        !label.is_empty()
-            && label.chars().all(is_inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        !label.is_empty() && label.chars().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
     };
     if name.len() <= LONGEST_NAME && name.split('.').all(is_label) {
         return Vec::new();

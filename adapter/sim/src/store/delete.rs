@@ -79,11 +79,7 @@ impl State {
                 settle_finalizers(key.kind, &mut marked, options);
                 let is_kept = period > 0 || !meta::finalizers(&marked).is_empty();
                 let object = self.put_if_changed(key, &stored, marked);
-                Ok(if is_kept {
-                    Deleted::Marked(object)
-                } else {
-                    self.gone(key, object)
-                })
+                Ok(if is_kept { Deleted::Marked(object) } else { self.gone(key, object) })
             }
         }
     }
@@ -109,11 +105,7 @@ impl State {
     }
 
     fn put_if_changed(&mut self, key: &Key, stored: &Arc<Value>, marked: Value) -> Arc<Value> {
-        if marked == **stored {
-            stored.clone()
-        } else {
-            self.put(key, marked)
-        }
+        if marked == **stored { stored.clone() } else { self.put(key, marked) }
     }
 
     fn gone(&mut self, key: &Key, otherwise: Arc<Value>) -> Deleted {
@@ -121,11 +113,7 @@ impl State {
     }
 }
 
-fn check_preconditions(
-    key: &Key,
-    stored: &Value,
-    options: &DeleteOptions,
-) -> Result<(), StoreError> {
+fn check_preconditions(key: &Key, stored: &Value, options: &DeleteOptions) -> Result<(), StoreError> {
     let refuse = |why: String| Err(StoreError::precondition(key.kind, &key.name, &why));
     let uid = meta::text(stored, "uid");
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
@@ -135,11 +123,7 @@ fn check_preconditions(
         ));
     }
     let version = meta::text(stored, "resourceVersion");
-    if let Some(wanted) = options
-        .resource_version
-        .as_deref()
-        .filter(|wanted| *wanted != version)
-    {
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != version) {
         return refuse(format!(
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
              ({version}). The object might have been modified"
@@ -154,27 +138,14 @@ fn grace(kind: Kind, stored: &Value, options: &DeleteOptions, now: Timestamp) ->
         return Grace::None;
     }
     // Less than nothing counts as the shortest period, as on the real server.
-    let asked = options
-        .grace_period_seconds
-        .map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let asked = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
     if meta::is_deleting(stored) {
         return shorten(stored, asked, now);
     }
-    let own = stored["spec"]["terminationGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(DEFAULT_GRACE);
-    let is_scheduled = stored["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|node| !node.is_empty());
-    let is_over = matches!(
-        stored["status"]["phase"].as_str(),
-        Some("Failed" | "Succeeded")
-    );
-    let period = if !is_scheduled || is_over {
-        0
-    } else {
-        asked.unwrap_or(own).max(0)
-    };
+    let own = stored["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(DEFAULT_GRACE);
+    let is_scheduled = stored["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let is_over = matches!(stored["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
+    let period = if !is_scheduled || is_over { 0 } else { asked.unwrap_or(own).max(0) };
     let mut marked = stored.clone();
     meta::bump_generation(&mut marked);
     Grace::Mark(with_deadline(marked, later(now, period), period), period)
@@ -182,18 +153,14 @@ fn grace(kind: Kind, stored: &Value, options: &DeleteOptions, now: Timestamp) ->
 
 /// A second deletion of a pod may shorten the wait, never lengthen it.
 fn shorten(stored: &Value, asked: Option<i64>, now: Timestamp) -> Grace {
-    let running = meta::metadata(stored)["deletionGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(0);
+    let running = meta::metadata(stored)["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
     if running == 0 {
         return Grace::None;
     }
     let Some(mut period) = asked.filter(|period| *period < running) else {
         return Grace::Pending;
     };
-    let deadline = meta::text(stored, "deletionTimestamp")
-        .parse()
-        .unwrap_or(now);
+    let deadline = meta::text(stored, "deletionTimestamp").parse().unwrap_or(now);
     let mut moved = later(deadline, period - running);
     if moved < now {
         moved = now;
@@ -210,11 +177,7 @@ fn with_deadline(mut object: Value, deadline: Timestamp, period: i64) -> Value {
 
 fn later(from: Timestamp, seconds: i64) -> Timestamp {
     let span = Duration::from_secs(seconds.unsigned_abs());
-    let moved = if seconds < 0 {
-        from.checked_sub(span)
-    } else {
-        from.checked_add(span)
-    };
+    let moved = if seconds < 0 { from.checked_sub(span) } else { from.checked_add(span) };
     moved.unwrap_or(from)
 }
 
@@ -224,26 +187,16 @@ fn settle_finalizers(kind: Kind, object: &mut Value, options: &DeleteOptions) {
         return;
     }
     let wish = options.propagation.unwrap_or_else(|| {
-        let present = meta::finalizers(object)
-            .into_iter()
-            .find_map(|finalizer| match finalizer {
-                ORPHAN => Some(Propagation::Orphan),
-                FOREGROUND => Some(Propagation::Foreground),
-                _ => None,
-            });
-        let default = if kind.orphans_by_default() {
-            Propagation::Orphan
-        } else {
-            Propagation::Background
-        };
+        let present = meta::finalizers(object).into_iter().find_map(|finalizer| match finalizer {
+            ORPHAN => Some(Propagation::Orphan),
+            FOREGROUND => Some(Propagation::Foreground),
+            _ => None,
+        });
+        let default = if kind.orphans_by_default() { Propagation::Orphan } else { Propagation::Background };
         present.unwrap_or(default)
     });
     let before = meta::finalizers(object);
-    let mut after: Vec<&str> = before
-        .iter()
-        .copied()
-        .filter(|f| *f != ORPHAN && *f != FOREGROUND)
-        .collect();
+    let mut after: Vec<&str> = before.iter().copied().filter(|f| *f != ORPHAN && *f != FOREGROUND).collect();
     match wish {
         Propagation::Background => {}
         Propagation::Foreground => after.push(FOREGROUND),
@@ -252,10 +205,6 @@ fn settle_finalizers(kind: Kind, object: &mut Value, options: &DeleteOptions) {
     if before.len() == after.len() && after.iter().all(|finalizer| before.contains(finalizer)) {
         return;
     }
-    let after = if after.is_empty() {
-        Value::Null
-    } else {
-        json!(after)
-    };
+    let after = if after.is_empty() { Value::Null } else { json!(after) };
     meta::set(object, "finalizers", after);
 }

@@ -48,10 +48,7 @@ impl State {
     pub(super) fn index(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>) {
         let named = |object: Option<&Value>| -> BTreeSet<String> {
             let owners = object.map_or(&[][..], meta::owners);
-            owners
-                .iter()
-                .filter_map(|owner| owner["uid"].as_str().map(str::to_owned))
-                .collect()
+            owners.iter().filter_map(|owner| owner["uid"].as_str().map(str::to_owned)).collect()
         };
         let (old, new) = (named(before), named(after));
         for uid in old.difference(&new) {
@@ -63,21 +60,12 @@ impl State {
             }
         }
         for uid in new.difference(&old) {
-            self.dependents
-                .entry(uid.clone())
-                .or_default()
-                .insert(key.clone());
+            self.dependents.entry(uid.clone()).or_default().insert(key.clone());
         }
         self.note_unswept(key, before, after, old != new);
     }
 
-    fn note_unswept(
-        &mut self,
-        key: &Key,
-        before: Option<&Value>,
-        after: Option<&Value>,
-        moved: bool,
-    ) {
+    fn note_unswept(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>, moved: bool) {
         let is_ending = after.is_none_or(meta::is_deleting);
         if !moved && !is_ending {
             return;
@@ -85,10 +73,7 @@ impl State {
         if after.is_some() {
             self.unswept.insert(key.clone());
         }
-        let uid = before
-            .or(after)
-            .map(|object| meta::text(object, "uid"))
-            .unwrap_or_default();
+        let uid = before.or(after).map(|object| meta::text(object, "uid")).unwrap_or_default();
         let below = self.dependents.get(uid).cloned().unwrap_or_default();
         let owners = before.into_iter().chain(after).flat_map(meta::owners);
         let above = owners.filter_map(|owner| owner_key(key, owner));
@@ -96,12 +81,7 @@ impl State {
     }
 
     fn dependents_of(&self, object: &Value) -> Vec<Key> {
-        self.dependents
-            .get(meta::text(object, "uid"))
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        self.dependents.get(meta::text(object, "uid")).into_iter().flatten().cloned().collect()
     }
 
     /// An object that was deleted with the wish to keep its dependents: cut them off, then let it go.
@@ -117,14 +97,11 @@ impl State {
     fn await_dependents(&mut self, key: &Key, object: &Value, who: &Write<'_>) {
         let uid = meta::text(object, "uid").to_owned();
         let is_blocking = |dependent: &Value| {
-            let blocks =
-                |owner: &Value| owner["uid"] == *uid && owner["blockOwnerDeletion"] == true;
+            let blocks = |owner: &Value| owner["uid"] == *uid && owner["blockOwnerDeletion"] == true;
             meta::owners(dependent).iter().any(blocks)
         };
         let dependents = self.dependents_of(object);
-        let blocked = dependents
-            .iter()
-            .any(|key| self.find(key).is_some_and(|found| is_blocking(found)));
+        let blocked = dependents.iter().any(|key| self.find(key).is_some_and(|found| is_blocking(found)));
         if !blocked {
             self.drop_finalizer(key, FOREGROUND, who);
         }
@@ -133,12 +110,7 @@ impl State {
     /// An object with owners: keep it, tidy its references, or delete it.
     fn judge(&mut self, key: &Key, object: &Value, who: &Write<'_>) {
         let owners = self.weigh(key, object);
-        let lost: Vec<String> = owners
-            .dangling
-            .iter()
-            .chain(&owners.waiting)
-            .cloned()
-            .collect();
+        let lost: Vec<String> = owners.dangling.iter().chain(&owners.waiting).cloned().collect();
         if owners.solid > 0 {
             if !lost.is_empty() {
                 self.forget_owners(key, &lost, who);
@@ -146,20 +118,16 @@ impl State {
             return;
         }
         let is_owner = !self.dependents_of(object).is_empty();
-        let propagation =
-            if !owners.waiting.is_empty() && is_owner || meta::has_finalizer(object, FOREGROUND) {
-                Propagation::Foreground
-            } else if meta::has_finalizer(object, ORPHAN) {
-                Propagation::Orphan
-            } else {
-                Propagation::Background
-            };
-        let uid = Some(meta::text(object, "uid").to_owned());
-        let options = DeleteOptions {
-            propagation: Some(propagation),
-            uid,
-            ..DeleteOptions::default()
+        let propagation = if !owners.waiting.is_empty() && is_owner || meta::has_finalizer(object, FOREGROUND)
+        {
+            Propagation::Foreground
+        } else if meta::has_finalizer(object, ORPHAN) {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
         };
+        let uid = Some(meta::text(object, "uid").to_owned());
+        let options = DeleteOptions { propagation: Some(propagation), uid, ..DeleteOptions::default() };
         // It was there a line ago and its uid is its own, so this can't be refused.
         let _ = self.delete(key, &options, who);
     }
@@ -172,14 +140,9 @@ impl State {
                 owners.solid += 1;
                 continue;
             };
-            match self
-                .find(&place)
-                .filter(|owner| meta::text(owner, "uid") == uid)
-            {
+            match self.find(&place).filter(|owner| meta::text(owner, "uid") == uid) {
                 None => owners.dangling.push(uid),
-                Some(owner)
-                    if meta::is_deleting(owner) && meta::has_finalizer(owner, FOREGROUND) =>
-                {
+                Some(owner) if meta::is_deleting(owner) && meta::has_finalizer(owner, FOREGROUND) => {
                     owners.waiting.push(uid);
                 }
                 Some(_) => owners.solid += 1,
@@ -191,11 +154,7 @@ impl State {
     fn forget_owners(&mut self, key: &Key, uids: &[String], who: &Write<'_>) {
         let Some(object) = self.find(key) else { return };
         let is_kept = |owner: &&Value| !uids.iter().any(|uid| owner["uid"] == **uid);
-        let kept: Vec<Value> = meta::owners(object)
-            .iter()
-            .filter(is_kept)
-            .cloned()
-            .collect();
+        let kept: Vec<Value> = meta::owners(object).iter().filter(is_kept).cloned().collect();
         let patch = json!({ "metadata": { "ownerReferences": kept } });
         // A validator may refuse the object for reasons of its own; then it keeps its reference, as it
         // really would.
@@ -204,10 +163,8 @@ impl State {
 
     fn drop_finalizer(&mut self, key: &Key, name: &str, who: &Write<'_>) {
         let Some(object) = self.find(key) else { return };
-        let kept: Vec<&str> = meta::finalizers(object)
-            .into_iter()
-            .filter(|finalizer| *finalizer != name)
-            .collect();
+        let kept: Vec<&str> =
+            meta::finalizers(object).into_iter().filter(|finalizer| *finalizer != name).collect();
         let patch = json!({ "metadata": { "finalizers": kept } });
         let _ = self.merge(key, Part::Main, &patch, who);
     }

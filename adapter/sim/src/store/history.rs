@@ -50,12 +50,7 @@ pub(crate) struct History {
 
 impl History {
     pub(super) fn starting_at(version: u64) -> Self {
-        Self {
-            changes: VecDeque::new(),
-            limit: KEPT,
-            floor: version,
-            newest: version,
-        }
+        Self { changes: VecDeque::new(), limit: KEPT, floor: version, newest: version }
     }
 
     pub(super) fn push(&mut self, change: Change) {
@@ -79,9 +74,7 @@ impl History {
         if version < self.floor {
             return Slice::Gone(self.floor);
         }
-        let start = self
-            .changes
-            .partition_point(|change| change.version <= version);
+        let start = self.changes.partition_point(|change| change.version <= version);
         Slice::Changes(self.changes.range(start..).cloned().collect())
     }
 

@@ -7,10 +7,7 @@ use std::fmt;
 
 /// A kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each variant is named after the kind it stands for"
-)]
+#[expect(missing_docs, reason = "each variant is named after the kind it stands for")]
 pub enum Kind {
     ConfigMap,
     ControllerRevision,
@@ -92,14 +89,7 @@ const fn row(
     name: &'static str,
     traits: u8,
 ) -> Row {
-    Row {
-        kind,
-        group,
-        version,
-        plural,
-        name,
-        traits,
-    }
+    Row { kind, group, version, plural, name, traits }
 }
 
 impl Kind {
@@ -111,18 +101,14 @@ impl Kind {
     /// The kind behind a path segment such as `statefulsets` of `apps/v1`; the core group is the empty
     /// string.
     pub fn from_plural(group: &str, version: &str, plural: &str) -> Option<Self> {
-        let row = TABLE
-            .iter()
-            .find(|r| r.group == group && r.version == version && r.plural == plural)?;
+        let row = TABLE.iter().find(|r| r.group == group && r.version == version && r.plural == plural)?;
         Some(row.kind)
     }
 
     /// The kind behind the `apiVersion` and `kind` of an object or of an owner reference.
     pub fn from_type_meta(api_version: &str, name: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let row = TABLE
-            .iter()
-            .find(|r| r.group == group && r.version == version && r.name == name)?;
+        let row = TABLE.iter().find(|r| r.group == group && r.version == version && r.name == name)?;
         Some(row.kind)
     }
 
@@ -149,11 +135,7 @@ impl Kind {
     /// The value of `apiVersion`.
     pub fn api_version(self) -> String {
         let Row { group, version, .. } = self.row();
-        if group.is_empty() {
-            (*version).to_owned()
-        } else {
-            format!("{group}/{version}")
-        }
+        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
     }
 
     /// `statefulsets.apps`: how messages call a resource.
@@ -217,11 +199,7 @@ impl fmt::Display for Kind {
 }
 
 fn dotted(head: &str, group: &str) -> String {
-    if group.is_empty() {
-        head.to_owned()
-    } else {
-        format!("{head}.{group}")
-    }
+    if group.is_empty() { head.to_owned() } else { format!("{head}.{group}") }
 }
 
 #[cfg(test)]

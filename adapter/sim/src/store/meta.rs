@@ -10,13 +10,8 @@ use super::Kind;
 use crate::error::StoreError;
 
 /// Metadata lists and maps that the real server drops when they are empty.
-const DROPPED_WHEN_EMPTY: [&str; 5] = [
-    "annotations",
-    "finalizers",
-    "labels",
-    "managedFields",
-    "ownerReferences",
-];
+const DROPPED_WHEN_EMPTY: [&str; 5] =
+    ["annotations", "finalizers", "labels", "managedFields", "ownerReferences"];
 
 /// The metadata of an object; `Null` if it has none.
 pub(crate) fn metadata(object: &Value) -> &Value {
@@ -40,10 +35,7 @@ pub(crate) fn version_of(object: &Value) -> u64 {
 
 /// The finalizers of an object.
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
-    list(object, "finalizers")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect()
+    list(object, "finalizers").iter().filter_map(Value::as_str).collect()
 }
 
 /// The owner references of an object.
@@ -101,8 +93,8 @@ pub(crate) fn bump_generation(object: &mut Value) {
 pub(crate) fn tidy(kind: Kind, object: &mut Value) {
     if let Some(metadata) = map_of(object, "metadata") {
         metadata.retain(|field, value| {
-            let is_empty = value.as_array().is_some_and(Vec::is_empty)
-                || value.as_object().is_some_and(Map::is_empty);
+            let is_empty =
+                value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty);
             !(value.is_null() || is_empty && DROPPED_WHEN_EMPTY.contains(&field.as_str()))
         });
     }
@@ -122,9 +114,7 @@ pub(crate) fn sound(kind: Kind, object: &Value) -> Result<(), StoreError> {
         found => found.as_str() == Some(wanted),
     };
     if !object.is_object() || !matches!(object["metadata"], Value::Null | Value::Object(_)) {
-        return Err(StoreError::bad_request(
-            "the body of the request is not an object",
-        ));
+        return Err(StoreError::bad_request("the body of the request is not an object"));
     }
     if !typed("apiVersion", &kind.api_version()) || !typed("kind", kind.name()) {
         let message = format!(
@@ -139,17 +129,11 @@ pub(crate) fn sound(kind: Kind, object: &Value) -> Result<(), StoreError> {
 }
 
 fn list<'a>(object: &'a Value, field: &str) -> &'a [Value] {
-    metadata(object)[field]
-        .as_array()
-        .map_or(&[], Vec::as_slice)
+    metadata(object)[field].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn map_of<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
-    object
-        .as_object_mut()?
-        .entry(field)
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
+    object.as_object_mut()?.entry(field).or_insert_with(|| json!({})).as_object_mut()
 }
 
 fn drop_nulls(value: &mut Value) {

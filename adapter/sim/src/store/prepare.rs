@@ -11,27 +11,15 @@ use super::{Kind, Part};
 use crate::patch;
 
 /// Metadata that only the server writes and that no new object brings along.
-const SERVER_SIDE: [&str; 4] = [
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "resourceVersion",
-    "selfLink",
-];
+const SERVER_SIDE: [&str; 4] =
+    ["deletionGracePeriodSeconds", "deletionTimestamp", "resourceVersion", "selfLink"];
 
 /// Fills in a new object.
 pub(super) fn new_object(kind: Kind, object: &mut Value) {
     for field in SERVER_SIDE {
         set(object, field, Value::Null);
     }
-    set(
-        object,
-        "generation",
-        if kind.has_generation() {
-            json!(1)
-        } else {
-            Value::Null
-        },
-    );
+    set(object, "generation", if kind.has_generation() { json!(1) } else { Value::Null });
     match first_status(kind) {
         First::Keep => {}
         First::None => set_top(object, "status", None),
@@ -40,10 +28,7 @@ pub(super) fn new_object(kind: Kind, object: &mut Value) {
     if let Some(finalizer) = protection(kind)
         && !meta::has_finalizer(object, finalizer)
     {
-        let mut all: Vec<Value> = meta::finalizers(object)
-            .into_iter()
-            .map(|f| json!(f))
-            .collect();
+        let mut all: Vec<Value> = meta::finalizers(object).into_iter().map(|f| json!(f)).collect();
         all.push(json!(finalizer));
         set(object, "finalizers", Value::Array(all));
     }
@@ -58,10 +43,7 @@ pub(super) fn derive_from_uid(kind: Kind, object: &mut Value) {
     {
         return;
     }
-    let (uid, name) = (
-        meta::text(object, "uid").to_owned(),
-        meta::text(object, "name").to_owned(),
-    );
+    let (uid, name) = (meta::text(object, "uid").to_owned(), meta::text(object, "name").to_owned());
     let labels = json!({
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
@@ -152,9 +134,7 @@ fn first_status(kind: Kind) -> First {
         Kind::Service => First::Is(json!({ "loadBalancer": {} })),
         Kind::StatefulSet => First::Is(json!({ "availableReplicas": 0, "replicas": 0 })),
         Kind::Job => First::Is(json!({})),
-        Kind::SeiNetwork | Kind::SeiNode | Kind::SeiNodeTask | Kind::SeiNodeTaskWorkflow => {
-            First::None
-        }
+        Kind::SeiNetwork | Kind::SeiNode | Kind::SeiNodeTask | Kind::SeiNodeTaskWorkflow => First::None,
         Kind::ConfigMap
         | Kind::ControllerRevision
         | Kind::CoreEvent

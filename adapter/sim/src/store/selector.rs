@@ -35,19 +35,13 @@ impl Selection {
     /// Reads the two query parameters; empty texts select everything.
     pub(crate) fn parse(kind: Kind, labels: &str, fields: &str) -> Result<Self, StoreError> {
         let labels = split(labels).map(label).collect::<Result<_, _>>()?;
-        let fields = split(fields)
-            .map(|part| field(kind, part))
-            .collect::<Result<_, _>>()?;
+        let fields = split(fields).map(|part| field(kind, part)).collect::<Result<_, _>>()?;
         Ok(Self { labels, fields })
     }
 
     /// Whether the object is selected.
     pub(crate) fn includes(&self, object: &Value) -> bool {
-        let label = |key: &str| {
-            meta::metadata(object)["labels"][key]
-                .as_str()
-                .map(str::to_owned)
-        };
+        let label = |key: &str| meta::metadata(object)["labels"][key].as_str().map(str::to_owned);
         let field = |key: &str| Some(at(object, key));
         self.labels.iter().all(|r| r.holds(label(&r.key)))
             && self.fields.iter().all(|r| r.holds(field(&r.key)))
@@ -88,23 +82,13 @@ fn label(part: &str) -> Result<Requirement, StoreError> {
         return Ok(found);
     }
     let mut words = part.splitn(2, char::is_whitespace);
-    let (key, rest) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default().trim(),
-    );
+    let (key, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().trim());
     if rest.is_empty() {
-        return if key.contains('(') {
-            Err(refused())
-        } else {
-            Ok(requirement(key, Test::Exists))
-        };
+        return if key.contains('(') { Err(refused()) } else { Ok(requirement(key, Test::Exists)) };
     }
     let (test, list) = rest.split_once('(').ok_or_else(refused)?;
     let list = list.strip_suffix(')').ok_or_else(refused)?;
-    let values = list
-        .split(',')
-        .map(|value| value.trim().to_owned())
-        .collect();
+    let values = list.split(',').map(|value| value.trim().to_owned()).collect();
     match test.trim() {
         "in" => Ok(requirement(key, Test::In(values))),
         "notin" => Ok(requirement(key, Test::NotIn(values))),
@@ -114,17 +98,10 @@ fn label(part: &str) -> Result<Requirement, StoreError> {
 
 fn field(kind: Kind, part: &str) -> Result<Requirement, StoreError> {
     let found = equality(part).ok_or_else(|| {
-        StoreError::bad_request(format!(
-            "invalid selector: '{part}'; can't understand '{part}'"
-        ))
+        StoreError::bad_request(format!("invalid selector: '{part}'; can't understand '{part}'"))
     })?;
     let known = match kind {
-        Kind::Pod => &[
-            "spec.nodeName",
-            "status.phase",
-            "spec.serviceAccountName",
-            "spec.restartPolicy",
-        ][..],
+        Kind::Pod => &["spec.nodeName", "status.phase", "spec.serviceAccountName", "spec.restartPolicy"][..],
         Kind::CoreEvent => &[
             "involvedObject.kind",
             "involvedObject.name",
@@ -133,14 +110,9 @@ fn field(kind: Kind, part: &str) -> Result<Requirement, StoreError> {
             "reason",
             "type",
         ],
-        Kind::Event => &[
-            "reason",
-            "regarding.kind",
-            "regarding.name",
-            "regarding.namespace",
-            "regarding.uid",
-            "type",
-        ],
+        Kind::Event => {
+            &["reason", "regarding.kind", "regarding.name", "regarding.namespace", "regarding.uid", "type"]
+        }
         Kind::Job => &["status.successful"],
         Kind::Namespace => &["status.phase"],
         Kind::Node => &["spec.unschedulable"],
@@ -149,10 +121,7 @@ fn field(kind: Kind, part: &str) -> Result<Requirement, StoreError> {
     };
     let is_known = matches!(found.key.as_str(), "metadata.name" | "metadata.namespace");
     if !is_known && !known.contains(&found.key.as_str()) {
-        return Err(StoreError::bad_request(format!(
-            "field label not supported: {}",
-            found.key
-        )));
+        return Err(StoreError::bad_request(format!("field label not supported: {}", found.key)));
     }
     Ok(found)
 }
@@ -167,21 +136,11 @@ fn equality(part: &str) -> Option<Requirement> {
         (key, value, false)
     };
     let values = vec![value.trim().to_owned()];
-    Some(requirement(
-        key,
-        if is_negated {
-            Test::NotIn(values)
-        } else {
-            Test::In(values)
-        },
-    ))
+    Some(requirement(key, if is_negated { Test::NotIn(values) } else { Test::In(values) }))
 }
 
 fn requirement(key: &str, test: Test) -> Requirement {
-    Requirement {
-        key: key.trim().to_owned(),
-        test,
-    }
+    Requirement { key: key.trim().to_owned(), test }
 }
 
 /// The text at a dotted path; empty if there is none.

@@ -26,11 +26,7 @@ pub(crate) struct Key {
 impl Key {
     pub(crate) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let namespace = if kind.is_namespaced() { namespace } else { "" };
-        Self {
-            kind,
-            namespace: Arc::from(namespace),
-            name: Arc::from(name),
-        }
+        Self { kind, namespace: Arc::from(namespace), name: Arc::from(name) }
     }
 
     pub(crate) fn of(kind: Kind, object: &Value) -> Self {
@@ -92,8 +88,7 @@ impl State {
     }
 
     pub(super) fn declare(&mut self, kind: Kind, schema: &Value) {
-        self.shapes
-            .insert(kind, Arc::new(Shapes::from_schema(schema)));
+        self.shapes.insert(kind, Arc::new(Shapes::from_schema(schema)));
     }
 
     pub(super) fn validate_with(&mut self, kind: Kind, validator: Validator) {
@@ -105,10 +100,7 @@ impl State {
     }
 
     pub(super) fn shapes(&self, kind: Kind) -> Arc<Shapes> {
-        self.shapes
-            .get(&kind)
-            .cloned()
-            .unwrap_or_else(|| Shapes::built_in(kind))
+        self.shapes.get(&kind).cloned().unwrap_or_else(|| Shapes::built_in(kind))
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<&Arc<Value>> {
@@ -116,25 +108,16 @@ impl State {
     }
 
     pub(crate) fn stored(&self, key: &Key) -> Result<&Arc<Value>, StoreError> {
-        self.find(key)
-            .ok_or_else(|| StoreError::not_found(key.kind, &key.name))
+        self.find(key).ok_or_else(|| StoreError::not_found(key.kind, &key.name))
     }
 
     /// The objects of a kind, in one namespace or in all.
-    pub(crate) fn of_kind(
-        &self,
-        kind: Kind,
-        namespace: Option<&str>,
-    ) -> impl Iterator<Item = &Arc<Value>> {
+    pub(crate) fn of_kind(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Value>> {
         let first = Key::new(kind, namespace.unwrap_or_default(), "");
         let wanted = namespace.map(|_| first.namespace.clone());
-        let belongs = move |key: &Key| {
-            key.kind == kind && wanted.as_ref().is_none_or(|ns| *ns == key.namespace)
-        };
-        self.objects
-            .range(first..)
-            .take_while(move |(key, _)| belongs(key))
-            .map(|(_, object)| object)
+        let belongs =
+            move |key: &Key| key.kind == kind && wanted.as_ref().is_none_or(|ns| *ns == key.namespace);
+        self.objects.range(first..).take_while(move |(key, _)| belongs(key)).map(|(_, object)| object)
     }
 
     /// A uid that nobody had before.
@@ -146,11 +129,7 @@ impl State {
     /// Stores an object under a new version.
     pub(super) fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
-        meta::set(
-            &mut object,
-            "resourceVersion",
-            json!(self.version.to_string()),
-        );
+        meta::set(&mut object, "resourceVersion", json!(self.version.to_string()));
         let after = Arc::new(object);
         let before = self.objects.insert(key.clone(), after.clone());
         self.note(key, before, &after, false);
@@ -162,35 +141,16 @@ impl State {
         let before = self.objects.remove(key)?;
         self.version += 1;
         let mut last = Value::clone(&before);
-        meta::set(
-            &mut last,
-            "resourceVersion",
-            json!(self.version.to_string()),
-        );
+        meta::set(&mut last, "resourceVersion", json!(self.version.to_string()));
         let last = Arc::new(last);
         self.note(key, Some(before), &last, true);
         Some(last)
     }
 
-    fn note(
-        &mut self,
-        key: &Key,
-        before: Option<Arc<Value>>,
-        after: &Arc<Value>,
-        is_deletion: bool,
-    ) {
-        self.index(
-            key,
-            before.as_deref(),
-            if is_deletion { None } else { Some(after) },
-        );
-        let change = Change {
-            version: self.version,
-            key: key.clone(),
-            before,
-            after: after.clone(),
-            is_deletion,
-        };
+    fn note(&mut self, key: &Key, before: Option<Arc<Value>>, after: &Arc<Value>, is_deletion: bool) {
+        self.index(key, before.as_deref(), if is_deletion { None } else { Some(after) });
+        let change =
+            Change { version: self.version, key: key.clone(), before, after: after.clone(), is_deletion };
         self.history.push(change);
     }
 }

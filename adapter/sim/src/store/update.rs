@@ -56,21 +56,9 @@ impl State {
         let claimed = meta::text(&body, "uid");
         let actual = meta::text(&old, "uid");
         if !claimed.is_empty() && claimed != actual {
-            return Err(StoreError::conflict(
-                key.kind,
-                &key.name,
-                &check::wrong_uid(key, claimed, actual),
-            ));
+            return Err(StoreError::conflict(key.kind, &key.name, &check::wrong_uid(key, claimed, actual)));
         }
-        self.track(
-            Pending {
-                key,
-                part,
-                old,
-                new: body,
-            },
-            who,
-        )
+        self.track(Pending { key, part, old, new: body }, who)
     }
 
     pub(crate) fn merge(
@@ -92,15 +80,7 @@ impl State {
     ) -> Result<Arc<Value>, StoreError> {
         let old = self.stored(key)?.clone();
         let new = patch::patched(&old, patch)?;
-        self.track(
-            Pending {
-                key,
-                part,
-                old,
-                new,
-            },
-            who,
-        )
+        self.track(Pending { key, part, old, new }, who)
     }
 
     pub(crate) fn apply(
@@ -113,29 +93,14 @@ impl State {
     ) -> Result<Applied, StoreError> {
         let old = self.find(key).cloned();
         let shapes = self.shapes(key.kind);
-        let apply = Apply {
-            shapes: &shapes,
-            kind: key.kind,
-            part,
-            live: old.as_deref(),
-            body,
-            force,
-        };
+        let apply = Apply { shapes: &shapes, kind: key.kind, part, live: old.as_deref(), body, force };
         let new = apply.run(who)?;
         check::same_place(key, &new)?;
         let Some(old) = old else {
             return self.apply_new(key, part, new, who);
         };
-        let object = self.commit(Pending {
-            key,
-            part,
-            old,
-            new,
-        })?;
-        Ok(Applied {
-            object,
-            is_new: false,
-        })
+        let object = self.commit(Pending { key, part, old, new })?;
+        Ok(Applied { object, is_new: false })
     }
 
     fn apply_new(
@@ -158,55 +123,23 @@ impl State {
         check::number(meta::text(&new, "resourceVersion"))?;
         let mut object = new;
         meta::tidy(key.kind, &mut object);
-        let object = self.admit(
-            Draft {
-                kind: key.kind,
-                namespace: &key.namespace,
-                object,
-            },
-            who,
-        )?;
-        Ok(Applied {
-            object,
-            is_new: true,
-        })
+        let object = self.admit(Draft { kind: key.kind, namespace: &key.namespace, object }, who)?;
+        Ok(Applied { object, is_new: true })
     }
 
     /// Records the managed fields of an update, then stores it.
     fn track(&mut self, pending: Pending<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
-        let Pending {
-            key,
-            part,
-            old,
-            mut new,
-        } = pending;
+        let Pending { key, part, old, mut new } = pending;
         meta::sound(key.kind, &new)?;
         check::same_place(key, &new)?;
         meta::take(&mut new, "namespace", &old);
         meta::tidy(key.kind, &mut new);
-        apply::record_update(
-            &self.shapes(key.kind),
-            key.kind,
-            part,
-            Some(&old),
-            &mut new,
-            who,
-        );
-        self.commit(Pending {
-            key,
-            part,
-            old,
-            new,
-        })
+        apply::record_update(&self.shapes(key.kind), key.kind, part, Some(&old), &mut new, who);
+        self.commit(Pending { key, part, old, new })
     }
 
     fn commit(&mut self, pending: Pending<'_>) -> Result<Arc<Value>, StoreError> {
-        let Pending {
-            key,
-            part,
-            old,
-            mut new,
-        } = pending;
+        let Pending { key, part, old, mut new } = pending;
         let kind = key.kind;
         check::version(key, &mut new, &old)?;
         let managed = meta::metadata(&new)["managedFields"].clone();

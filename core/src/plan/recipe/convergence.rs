@@ -7,5 +7,10 @@ use crate::plan::{PlanKind, Recipe};
 
 /// A plan of the given apply tasks.
 pub(crate) fn recipe(inputs: Inputs<'_>, applies: Vec<TaskType>) -> Recipe {
-    Recipe { kind: PlanKind::Convergence, tasks: inputs.tasks(applies), target: NodePhase::Running, failed: None }
+    Recipe {
+        kind: PlanKind::Convergence,
+        tasks: inputs.tasks(applies),
+        target: NodePhase::Running,
+        failed: None,
+    }
 }

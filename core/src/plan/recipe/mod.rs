@@ -64,7 +64,9 @@ impl Inputs<'_> {
             TaskType::TeardownBootstrap => {
                 json!({"jobName": format!("{name}-bootstrap"), "serviceName": name, "namespace": namespace})
             }
-            TaskType::SnapshotRestore => json!({"TargetHeight": mode::target_height(spec).unwrap_or_default()}),
+            TaskType::SnapshotRestore => {
+                json!({"TargetHeight": mode::target_height(spec).unwrap_or_default()})
+            }
             TaskType::ConfigureGenesis => json!({"ExpectedGenesisHash": ""}),
             TaskType::ConfigApply => intent::config_apply(node, self.peers),
             TaskType::ConfigPatch => intent::config_patch(node, self.peers),
@@ -92,7 +94,10 @@ impl Inputs<'_> {
                 })
             }
             TaskType::UploadGenesisArtifacts => json!({"NodeName": name}),
-            TaskType::ConfigValidate | TaskType::MarkReady | TaskType::SetGenesisPeers | TaskType::Other(_) => json!({}),
+            TaskType::ConfigValidate
+            | TaskType::MarkReady
+            | TaskType::SetGenesisPeers
+            | TaskType::Other(_) => json!({}),
         }
     }
 

@@ -21,5 +21,10 @@ pub(crate) fn recipe(inputs: Inputs<'_>, answering: bool) -> Recipe {
         tasks.extend(rollout.into_iter().chain(config));
     }
     tasks.push(TaskType::MarkReady);
-    Recipe { kind: PlanKind::NodeUpdate, tasks: inputs.tasks(tasks), target: NodePhase::Running, failed: None }
+    Recipe {
+        kind: PlanKind::NodeUpdate,
+        tasks: inputs.tasks(tasks),
+        target: NodePhase::Running,
+        failed: None,
+    }
 }

@@ -58,7 +58,9 @@ fn settled(scene: &Scene) -> Settled {
             let ended = |p: &PlanPhase| matches!(p, PlanPhase::Complete | PlanPhase::Failed);
             let kept = after.filter(|a| before.is_some_and(|b| b.phase == PlanPhase::Active && b.id == a.id));
             let removed = before.is_some_and(|b| b.phase == PlanPhase::Active) && after.is_none();
-            kept.filter(|a| ended(&a.phase)).map(|a| a.phase.to_string()).or(removed.then(|| "removed".to_owned()))
+            kept.filter(|a| ended(&a.phase))
+                .map(|a| a.phase.to_string())
+                .or(removed.then(|| "removed".to_owned()))
         }
         Decision::Act(_) | Decision::Look(_) | Decision::Rest(_) => None,
     };
@@ -77,8 +79,10 @@ fn settled(scene: &Scene) -> Settled {
 fn settles_itself(scene: &Scene) -> bool {
     let Some(plan) = &scene.node.status.plan else { return false };
     plan.tasks.iter().find(|t| t.status != TaskStatus::Complete).is_none_or(|task| {
-        let unreadable = is_of_sidecar(&task.task_type) && wire::params(&task.task_type, &task.params).is_err();
-        let nameless = task.params.get("secretName").and_then(serde_json::Value::as_str).is_none_or(str::is_empty);
+        let unreadable =
+            is_of_sidecar(&task.task_type) && wire::params(&task.task_type, &task.params).is_err();
+        let nameless =
+            task.params.get("secretName").and_then(serde_json::Value::as_str).is_none_or(str::is_empty);
         let is_check = matches!(
             task.task_type,
             TaskType::ValidateSigningKey | TaskType::ValidateNodeKey | TaskType::ValidateOperatorKeyring
@@ -94,7 +98,10 @@ fn settles_itself(scene: &Scene) -> bool {
 pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
     let (light, dark) = (settled(scene), settled(&darker(scene, mask)));
     if dark.verdict.is_some() && dark.verdict != light.verdict && !settles_itself(scene) {
-        return Some(format!("law 7: the plan is {:?} in the dark, {:?} in the light", dark.verdict, light.verdict));
+        return Some(format!(
+            "law 7: the plan is {:?} in the dark, {:?} in the light",
+            dark.verdict, light.verdict
+        ));
     }
     let new: Vec<_> = dark.grave.iter().filter(|g| !light.grave.contains(g)).collect();
     (!new.is_empty()).then(|| format!("law 7: only in the dark: {new:?}"))

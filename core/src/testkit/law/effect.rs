@@ -42,17 +42,19 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
     // What a plan has left behind may be cleared away after its end too.
     let clears = matches!(effect.op, Op::Withdraw(_) | Op::Delete { .. });
     let named = plan.filter(|p| clears || p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
-    let open = named.filter(|t| clears || t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
+    let open =
+        named.filter(|t| clears || t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
     (!open).then(|| "law 1: no open task of the stored plan asks for this".to_owned())
 }
 
 fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<String> {
-    let paused = scene.node.spec.paused == Some(true) && !scene.node.is_deleting() && scene.node.has_finalizer();
+    let paused =
+        scene.node.spec.paused == Some(true) && !scene.node.is_deleting() && scene.node.has_finalizer();
     match &effect.op {
         Op::Announce(_) | Op::Finalizer { .. } => None,
-        Op::Patch { target, field: Field::Paused { .. }, uid, version } => {
-            (!paused || !is_ours(scene, target.kind, uid, Some(version))).then(|| "stops what is not its to stop".to_owned())
-        }
+        Op::Patch { target, field: Field::Paused { .. }, uid, version } => (!paused
+            || !is_ours(scene, target.kind, uid, Some(version)))
+        .then(|| "stops what is not its to stop".to_owned()),
         _ if paused => Some("acts on a paused node".to_owned()),
         Op::Patch { target, field, uid, version } => {
             let stops = matches!(field, Field::Replicas(0) | Field::Suspend(true) | Field::Paused { .. });
@@ -69,12 +71,14 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
         Op::Submit(submit) => {
             let seen = scene.observed.has_looked(&Topic::SidecarTasks);
             let records = scene.observed.sidecar_tasks.present();
-            let free = records.is_some_and(|r| r.get(&submit.id).is_none_or(|r| r.status == SidecarTaskStatus::Failed));
+            let free = records
+                .is_some_and(|r| r.get(&submit.id).is_none_or(|r| r.status == SidecarTaskStatus::Failed));
             (!seen || !free).then(|| "law 2: submits without having looked, or what is not failed".to_owned())
         }
         Op::Withdraw(id) => {
             let records = scene.observed.sidecar_tasks.present();
-            let record = records.and_then(|r| r.get(id)).filter(|_| scene.observed.has_looked(&Topic::SidecarTasks));
+            let record =
+                records.and_then(|r| r.get(id)).filter(|_| scene.observed.has_looked(&Topic::SidecarTasks));
             let runs = record.is_some_and(|r| r.status == SidecarTaskStatus::Running);
             let cuts = record.is_some_and(|r| r.task_type == TaskType::GenerateGentx.as_str());
             (!runs || cuts).then(|| "withdraws what does not run, or a genesis transaction".to_owned())
@@ -106,7 +110,9 @@ fn is_our_pod(scene: &Scene, uid: &Uid) -> bool {
     let Some(pod) = pods.iter().find(|p| owner::uid(&p.metadata) == *uid) else { return false };
     let parents = [(Kind::StatefulSet, "StatefulSet"), (Kind::Job, "Job")];
     let parent = owner::controller(&pod.metadata);
-    parent.is_some_and(|c| parents.iter().any(|(kind, name)| c.kind == *name && is_ours(scene, *kind, &Uid::new(&c.uid), None)))
+    parent.is_some_and(|c| {
+        parents.iter().any(|(kind, name)| c.kind == *name && is_ours(scene, *kind, &Uid::new(&c.uid), None))
+    })
 }
 
 /// Invariant 1: a start is decided on a fresh look, on known pods, none of which mounts the claim.
@@ -132,7 +138,13 @@ fn start(scene: &Scene, plan: Option<&StoredPlan>, kind: Kind) -> Option<String>
 
 /// W7 and invariant 4: only what is ours, by uid. A claim only of a node that is deleted and did not import it, seen past
 /// the cache and by version; anything else only by a task of the plan.
-fn delete(scene: &Scene, effect: &Effect, target: &ObjectRef, uid: &Uid, version: Option<&ResourceVersion>) -> Option<String> {
+fn delete(
+    scene: &Scene,
+    effect: &Effect,
+    target: &ObjectRef,
+    uid: &Uid,
+    version: Option<&ResourceVersion>,
+) -> Option<String> {
     let ours = is_ours(scene, target.kind, uid, version);
     let orphaned = scene.node.metadata.finalizers.iter().flatten().any(|f| f == "orphan");
     let fine = match target.kind {
@@ -152,7 +164,9 @@ fn delete(scene: &Scene, effect: &Effect, target: &ObjectRef, uid: &Uid, version
 /// Whether the stored plan has a bootstrap that can be cleared away.
 fn bootstraps(scene: &Scene) -> bool {
     let tasks = scene.node.status.plan.iter().flat_map(|p| &p.tasks);
-    tasks.into_iter().any(|t| matches!(t.task_type, TaskType::DeployBootstrapJob | TaskType::TeardownBootstrap))
+    tasks
+        .into_iter()
+        .any(|t| matches!(t.task_type, TaskType::DeployBootstrapJob | TaskType::TeardownBootstrap))
 }
 
 /// Invariant 4 and the note on `Base`: created only where nothing is, inert; changed only if ours.
@@ -160,7 +174,11 @@ fn apply(scene: &Scene, manifest: &Manifest, base: &Base) -> Option<String> {
     let observed = &scene.observed;
     let (seen, replicas) = match manifest {
         Manifest::StatefulSet(sts) => {
-            let live = observed.statefulset.present().and_then(|s| s.spec.as_ref()).map_or(0, |s| s.replicas.unwrap_or(1));
+            let live = observed
+                .statefulset
+                .present()
+                .and_then(|s| s.spec.as_ref())
+                .map_or(0, |s| s.replicas.unwrap_or(1));
             if sts.spec.as_ref().and_then(|s| s.replicas) != Some(live) {
                 return Some("applies a StatefulSet that changes replicas".to_owned());
             }

@@ -44,7 +44,8 @@ fn conditions(scene: &Scene, after: &SeiNodeStatus) -> Vec<String> {
             out.push(format!("law 11: {} is not of the generation decided on", condition.condition_type));
         }
         let moved = old.is_none_or(|o| o.status != condition.status);
-        let at = condition.last_transition_time.as_ref().and_then(crate::api::Stamp::at).map(|t| t.as_second());
+        let at =
+            condition.last_transition_time.as_ref().and_then(crate::api::Stamp::at).map(|t| t.as_second());
         if moved && at != Some(scene.now.as_second()) {
             out.push(format!("law 11: {} changed and its time did not", condition.condition_type));
         }
@@ -80,9 +81,9 @@ fn without_nulls(value: &Value) -> Value {
 
 fn idle(stored: &Value, patch: &Value, path: &str) -> Option<String> {
     match (stored, patch) {
-        (Value::Object(a), Value::Object(b)) => {
-            b.iter().find_map(|(key, value)| idle(a.get(key).unwrap_or(&Value::Null), value, &format!("{path}.{key}")))
-        }
+        (Value::Object(a), Value::Object(b)) => b.iter().find_map(|(key, value)| {
+            idle(a.get(key).unwrap_or(&Value::Null), value, &format!("{path}.{key}"))
+        }),
         (a, b) => (a == b).then(|| path.to_owned()),
     }
 }

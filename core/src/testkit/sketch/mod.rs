@@ -23,8 +23,8 @@ use serde_json::json;
 
 use super::scene::{Scene, noon};
 use super::{law, node, object};
-use crate::api::{self, SeiNode, Stamp};
 use crate::api::node::SeiNodeSpec;
+use crate::api::{self, SeiNode, Stamp};
 use crate::effect::{Effect, Fault, Outcome};
 use crate::world::Topic;
 
@@ -93,8 +93,7 @@ pub struct Sketch {
 
 /// Any world at all.
 pub fn any_sketch() -> BoxedStrategy<Sketch> {
-    sketch_of(prop_oneof![3 => valid_spec(), 2 => any_spec()])
-        .boxed()
+    sketch_of(prop_oneof![3 => valid_spec(), 2 => any_spec()]).boxed()
 }
 
 /// Any world of a node with one of the given specs.
@@ -119,7 +118,8 @@ pub fn sketch_of(spec: impl Strategy<Value = SeiNodeSpec> + 'static) -> BoxedStr
         1 => Just(Went::Terminal),
         1 => Just(Went::Transient),
     ];
-    let clock = prop_oneof![4 => Just(0_i64), 2 => 0..1000_i64, 1 => -100_000..100_000_i64, 1 => Just(4_000_000_000)];
+    let clock =
+        prop_oneof![4 => Just(0_i64), 2 => 0..1000_i64, 1 => -100_000..100_000_i64, 1 => Just(4_000_000_000)];
     (
         (spec, prop::bool::weighted(0.95), deletion, prop_oneof![4 => Just(1_i64), 1 => 0..4_i64]),
         status::any_status(),

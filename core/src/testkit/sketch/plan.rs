@@ -62,7 +62,7 @@ pub(super) fn any_plan() -> BoxedStrategy<PlanSketch> {
         5 => built,
         2 => garbage().prop_map(|plan| PlanSketch::Garbage(Box::new(plan))),
     ]
-        .boxed()
+    .boxed()
 }
 
 impl PlanSketch {
@@ -115,7 +115,7 @@ fn plan_phase() -> BoxedStrategy<PlanPhase> {
         1 => Just(PlanPhase::Failed),
         1 => Just(PlanPhase::Other("Suspended".to_owned())),
     ]
-        .boxed()
+    .boxed()
 }
 
 fn scar() -> BoxedStrategy<Scar> {
@@ -131,8 +131,7 @@ fn scar() -> BoxedStrategy<Scar> {
 }
 
 fn retries() -> BoxedStrategy<i64> {
-    prop_oneof![6 => Just(0_i64), 3 => 0..6_i64, 1 => Just(180_i64), 1 => any::<i64>()]
-        .boxed()
+    prop_oneof![6 => Just(0_i64), 3 => 0..6_i64, 1 => Just(180_i64), 1 => any::<i64>()].boxed()
 }
 
 /// A time as stored, or what stands in its place.
@@ -144,8 +143,7 @@ pub(super) fn stamp() -> BoxedStrategy<Stamp> {
         1 => Just("0001-01-01T00:00:00Z".to_owned()),
         1 => Just("yesterday".to_owned()),
     ];
-    text.prop_map(|text| serde_json::from_value(json!(text)).expect("a stamp is any text"))
-        .boxed()
+    text.prop_map(|text| serde_json::from_value(json!(text)).expect("a stamp is any text")).boxed()
 }
 
 fn garbage() -> BoxedStrategy<StoredPlan> {
@@ -159,8 +157,8 @@ fn garbage() -> BoxedStrategy<StoredPlan> {
         ]
     };
     let tasks = prop::collection::vec(task(), 0..5);
-    (plan_phase(), weighted(0.7, phases()), weighted(0.7, phases()), tasks, 0..3_usize).prop_map(
-        |(phase, target_phase, failed_phase, mut tasks, place)| {
+    (plan_phase(), weighted(0.7, phases()), weighted(0.7, phases()), tasks, 0..3_usize)
+        .prop_map(|(phase, target_phase, failed_phase, mut tasks, place)| {
             let failed = (phase == PlanPhase::Failed).then(FailedTaskDetail::default);
             if phase == PlanPhase::Complete {
                 tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
@@ -175,8 +173,7 @@ fn garbage() -> BoxedStrategy<StoredPlan> {
                 failed_task_detail: failed,
                 extra: Map::from_iter([("newField".to_owned(), json!({"kept": [1, null]}))]),
             }
-        },
-    )
+        })
         .boxed()
 }
 
@@ -189,8 +186,8 @@ fn task() -> BoxedStrategy<StoredTask> {
         1 => Just(TaskStatus::Failed),
         1 => Just(TaskStatus::Other(String::new())),
     ];
-    (task_type, status, params(), retries(), retries(), weighted(0.3, stamp()), 0..3_usize).prop_map(
-        |(task_type, status, params, max_retries, retry_count, submitted_at, id)| StoredTask {
+    (task_type, status, params(), retries(), retries(), weighted(0.3, stamp()), 0..3_usize)
+        .prop_map(|(task_type, status, params, max_retries, retry_count, submitted_at, id)| StoredTask {
             task_type,
             id: ["", "t", "859d8a92-8a4f-5ce6-a0b0-ace7c5793bc4"][id].to_owned(),
             status,
@@ -200,8 +197,7 @@ fn task() -> BoxedStrategy<StoredTask> {
             max_retries,
             retry_count,
             extra: Map::new(),
-        },
-    )
+        })
         .boxed()
 }
 
@@ -215,7 +211,7 @@ fn params() -> BoxedStrategy<Value> {
         1 => Just(json!({"TargetHeight": -1, "ExpectedGenesisHash": "ab", "RpcServers": [1]})),
         1 => any_json(),
     ]
-        .boxed()
+    .boxed()
 }
 
 /// Any JSON, small.
@@ -230,8 +226,9 @@ pub(super) fn any_json() -> BoxedStrategy<Value> {
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[a-c]{0,2}", inner, 0..3).prop_map(|m| Value::Object(m.into_iter().collect())),
+            prop::collection::btree_map("[a-c]{0,2}", inner, 0..3)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
-        .boxed()
+    .boxed()
 }

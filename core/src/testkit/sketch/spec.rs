@@ -8,16 +8,15 @@ use serde_json::{Value, json};
 
 use crate::api::mode;
 use crate::api::node::{
-    Archive, DataVolume, Ec2Tags, FullNode, GenesisCeremony, ImportVolume, KeySource, KeyringSecret, LabelPeers,
-    OperatorKeyring, PassphraseRef, PeerSource, Publish, Replayer, ResultExport, S3Snapshot, Seed, SecretName,
-    SeiNodeSpec, ShadowResult, SidecarSpec, Snapshot, SnapshotGeneration, StateSync, StaticPeers, TendermintSnapshots,
-    Validator,
+    Archive, DataVolume, Ec2Tags, FullNode, GenesisCeremony, ImportVolume, KeySource, KeyringSecret,
+    LabelPeers, OperatorKeyring, PassphraseRef, PeerSource, Publish, Replayer, ResultExport, S3Snapshot,
+    SecretName, Seed, SeiNodeSpec, ShadowResult, SidecarSpec, Snapshot, SnapshotGeneration, StateSync,
+    StaticPeers, TendermintSnapshots, Validator,
 };
 
 /// A spec that passes the checks of the operator.
 pub fn valid_spec() -> BoxedStrategy<SeiNodeSpec> {
-    any_spec().prop_map(mended).prop_filter("still not valid", |spec| mode::validate(spec).is_ok())
-        .boxed()
+    any_spec().prop_map(mended).prop_filter("still not valid", |spec| mode::validate(spec).is_ok()).boxed()
 }
 
 /// A spec of any mode, several or none, with odd values.
@@ -32,20 +31,23 @@ pub fn any_spec() -> BoxedStrategy<SeiNodeSpec> {
         weighted(0.2, sidecar()),
         weighted(0.15, data_volume()),
     );
-    (common, modes()).prop_map(|((chain_id, image, paused, external_address, overrides, peers, sidecar, volume), modes)| {
-        SeiNodeSpec {
-            chain_id,
-            image,
-            paused,
-            external_address,
-            pod_labels: overrides.clone(),
-            overrides,
-            peers,
-            sidecar,
-            data_volume: volume,
-            ..modes
-        }
-    })
+    (common, modes())
+        .prop_map(
+            |((chain_id, image, paused, external_address, overrides, peers, sidecar, volume), modes)| {
+                SeiNodeSpec {
+                    chain_id,
+                    image,
+                    paused,
+                    external_address,
+                    pod_labels: overrides.clone(),
+                    overrides,
+                    peers,
+                    sidecar,
+                    data_volume: volume,
+                    ..modes
+                }
+            },
+        )
         .boxed()
 }
 
@@ -89,8 +91,13 @@ fn mended(mut spec: SeiNodeSpec) -> SeiNodeSpec {
 }
 
 fn odd_text() -> BoxedStrategy<String> {
-    prop_oneof![Just(String::new()), Just("x".to_owned()), Just("a b\u{0}ä@:,/".to_owned()), "[a-z.:0-9]{1,12}"]
-        .boxed()
+    prop_oneof![
+        Just(String::new()),
+        Just("x".to_owned()),
+        Just("a b\u{0}ä@:,/".to_owned()),
+        "[a-z.:0-9]{1,12}"
+    ]
+    .boxed()
 }
 
 fn overrides() -> BoxedStrategy<BTreeMap<String, String>> {
@@ -100,8 +107,7 @@ fn overrides() -> BoxedStrategy<BTreeMap<String, String>> {
         Just("sei.io/dedicated-node".to_owned()),
         odd_text(),
     ];
-    prop::collection::btree_map(key, odd_text(), 0..3)
-        .boxed()
+    prop::collection::btree_map(key, odd_text(), 0..3).boxed()
 }
 
 fn peer_source() -> BoxedStrategy<PeerSource> {
@@ -110,12 +116,14 @@ fn peer_source() -> BoxedStrategy<PeerSource> {
     let label = LabelPeers { selector: tags.clone(), namespace: None };
     let ec2 = Ec2Tags { region: "r".into(), tags };
     prop_oneof![
-        prop::collection::vec(address, 0..3)
-            .prop_map(|addresses| PeerSource { fixed: Some(StaticPeers { addresses }), ..PeerSource::default() }),
+        prop::collection::vec(address, 0..3).prop_map(|addresses| PeerSource {
+            fixed: Some(StaticPeers { addresses }),
+            ..PeerSource::default()
+        }),
         Just(PeerSource { label: Some(label), ..PeerSource::default() }),
         Just(PeerSource { ec2_tags: Some(ec2), ..PeerSource::default() }),
     ]
-        .boxed()
+    .boxed()
 }
 
 fn sidecar() -> BoxedStrategy<SidecarSpec> {
@@ -132,9 +140,12 @@ fn sidecar() -> BoxedStrategy<SidecarSpec> {
 }
 
 fn data_volume() -> BoxedStrategy<DataVolume> {
-    weighted(0.8, prop_oneof![Just("old-data".to_owned()), Just("data-alice".to_owned()), Just(String::new())])
-        .prop_map(|name| DataVolume { import: name.map(|pvc_name| ImportVolume { pvc_name }) })
-        .boxed()
+    weighted(
+        0.8,
+        prop_oneof![Just("old-data".to_owned()), Just("data-alice".to_owned()), Just(String::new())],
+    )
+    .prop_map(|name| DataVolume { import: name.map(|pvc_name| ImportVolume { pvc_name }) })
+    .boxed()
 }
 
 fn modes() -> BoxedStrategy<SeiNodeSpec> {
@@ -152,7 +163,7 @@ fn modes() -> BoxedStrategy<SeiNodeSpec> {
             SeiNodeSpec { full_node: Some(a), validator: Some(b), ..none() }
         }),
     ]
-        .boxed()
+    .boxed()
 }
 
 fn full_node() -> BoxedStrategy<FullNode> {
@@ -164,8 +175,7 @@ fn full_node() -> BoxedStrategy<FullNode> {
 fn generation() -> BoxedStrategy<Option<SnapshotGeneration>> {
     let tendermint = (prop_oneof![Just(2_i64), any::<i64>()], any::<bool>())
         .prop_map(|(keep_recent, p)| TendermintSnapshots { keep_recent, publish: p.then_some(Publish {}) });
-    weighted(0.3, weighted(0.8, tendermint).prop_map(|tendermint| SnapshotGeneration { tendermint }))
-        .boxed()
+    weighted(0.3, weighted(0.8, tendermint).prop_map(|tendermint| SnapshotGeneration { tendermint })).boxed()
 }
 
 fn snapshot() -> BoxedStrategy<Snapshot> {
@@ -194,42 +204,41 @@ fn snapshot() -> BoxedStrategy<Snapshot> {
 }
 
 fn replayer() -> BoxedStrategy<Replayer> {
-    let export = weighted(0.7, odd_text())
-        .prop_map(|rpc| ResultExport { shadow_result: rpc.map(|canonical_rpc| ShadowResult { canonical_rpc }) });
-    (snapshot(), weighted(0.3, export)).prop_map(|(snapshot, result_export)| Replayer { snapshot, result_export })
+    let export = weighted(0.7, odd_text()).prop_map(|rpc| ResultExport {
+        shadow_result: rpc.map(|canonical_rpc| ShadowResult { canonical_rpc }),
+    });
+    (snapshot(), weighted(0.3, export))
+        .prop_map(|(snapshot, result_export)| Replayer { snapshot, result_export })
         .boxed()
 }
 
 fn key() -> BoxedStrategy<KeySource> {
-    let name = prop_oneof![4 => Just("p2p".to_owned()), 1 => Just("signing".to_owned()), 1 => Just(String::new())];
-    weighted(0.9, name).prop_map(|name| KeySource { secret: name.map(|secret_name| SecretName { secret_name }) })
+    let name =
+        prop_oneof![4 => Just("p2p".to_owned()), 1 => Just("signing".to_owned()), 1 => Just(String::new())];
+    weighted(0.9, name)
+        .prop_map(|name| KeySource { secret: name.map(|secret_name| SecretName { secret_name }) })
         .boxed()
 }
 
 fn validator() -> BoxedStrategy<Validator> {
     let signing = Just(KeySource { secret: Some(SecretName { secret_name: "signing".into() }) });
-    let keyring = (Just("keyring".to_owned()), weighted(0.3, odd_text()), weighted(0.3, any::<bool>())).prop_map(
-        |(secret_name, key_name, seid_mount)| OperatorKeyring {
+    let keyring = (Just("keyring".to_owned()), weighted(0.3, odd_text()), weighted(0.3, any::<bool>()))
+        .prop_map(|(secret_name, key_name, seid_mount)| OperatorKeyring {
             secret: Some(KeyringSecret {
                 secret_name,
                 key_name,
                 passphrase_secret_ref: PassphraseRef { secret_name: "passphrase".into(), key: "word".into() },
                 seid_mount,
             }),
-        },
-    );
-    let ceremony = (odd_text(), odd_text(), odd_text(), any::<i64>()).prop_map(|(a, b, c, index)| GenesisCeremony {
-        chain_id: a,
-        staking_amount: b,
-        account_balance: c,
-        index,
+        });
+    let ceremony = (odd_text(), odd_text(), odd_text(), any::<i64>()).prop_map(|(a, b, c, index)| {
+        GenesisCeremony { chain_id: a, staking_amount: b, account_balance: c, index }
     });
     let keys = weighted(0.5, (signing, weighted(0.9, key())));
-    (weighted(0.2, snapshot()), keys, weighted(0.3, keyring), weighted(0.3, ceremony)).prop_map(
-        |(snapshot, keys, operator_keyring, genesis_ceremony)| {
+    (weighted(0.2, snapshot()), keys, weighted(0.3, keyring), weighted(0.3, ceremony))
+        .prop_map(|(snapshot, keys, operator_keyring, genesis_ceremony)| {
             let (signing_key, node_key) = keys.map_or((None, None), |(s, n)| (Some(s), n));
             Validator { snapshot, signing_key, node_key, operator_keyring, genesis_ceremony }
-        },
-    )
+        })
         .boxed()
 }

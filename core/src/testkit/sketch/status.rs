@@ -28,16 +28,15 @@ pub struct StatusSketch {
 /// Any stored status.
 pub(super) fn any_status() -> BoxedStrategy<StatusSketch> {
     let peers = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["zz@gone.example.net:1".to_owned()])];
-    (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, prop::bool::weighted(0.1)).prop_map(
-        |(phase, phase_time, plan, conditions, peers, newer)| StatusSketch {
+    (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, prop::bool::weighted(0.1))
+        .prop_map(|(phase, phase_time, plan, conditions, peers, newer)| StatusSketch {
             phase,
             phase_time,
             plan,
             conditions,
             peers,
             newer,
-        },
-    )
+        })
         .boxed()
 }
 
@@ -52,7 +51,7 @@ fn phase() -> BoxedStrategy<Option<NodePhase>> {
         1 => Just(Some(NodePhase::Terminating)),
         1 => Just(Some(NodePhase::Other("Weird".to_owned()))),
     ]
-        .boxed()
+    .boxed()
 }
 
 type Row = (ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>);
@@ -69,11 +68,25 @@ fn conditions() -> BoxedStrategy<Vec<Row>> {
             1 => Just(ConditionStatus::Other("Maybe".to_owned())),
         ]
     };
-    let reason = || prop::sample::select(vec!["NotReady", "Ready", "NotApplicable", "Unreachable", "Paused", "NotObserved"]);
+    let reason = || {
+        prop::sample::select(vec![
+            "NotReady",
+            "Ready",
+            "NotApplicable",
+            "Unreachable",
+            "Paused",
+            "NotObserved",
+        ])
+    };
     let row = (status(), reason(), weighted(0.9, plan::stamp()), weighted(0.9, 0..4_i64));
-    (chosen, prop::collection::vec(row, 8)).prop_map(|(types, rows)| {
-        types.into_iter().zip(rows).map(|(kind, (status, reason, at, generation))| (kind, status, reason, at, generation)).collect()
-    })
+    (chosen, prop::collection::vec(row, 8))
+        .prop_map(|(types, rows)| {
+            types
+                .into_iter()
+                .zip(rows)
+                .map(|(kind, (status, reason, at, generation))| (kind, status, reason, at, generation))
+                .collect()
+        })
         .boxed()
 }
 
@@ -97,7 +110,11 @@ impl StatusSketch {
                 })
                 .collect(),
             resolved_peers: self.peers.clone(),
-            extra: if self.newer { Map::from_iter([("newField".to_owned(), json!([1, {"a": null}]))]) } else { Map::new() },
+            extra: if self.newer {
+                Map::from_iter([("newField".to_owned(), json!([1, {"a": null}]))])
+            } else {
+                Map::new()
+            },
             ..SeiNodeStatus::default()
         }
     }

@@ -15,7 +15,7 @@ use crate::api::{SeiNode, Stamp};
 use crate::ident::TaskId;
 use crate::scale::PAUSED_GENERATION;
 use crate::task::wire;
-use crate::world::{Blind, Health, PeerNode, Registry, Seen, SecretData, SidecarTask, SidecarTaskStatus};
+use crate::world::{Blind, Health, PeerNode, Registry, SecretData, Seen, SidecarTask, SidecarTaskStatus};
 
 /// A child object in few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,8 @@ pub struct Surroundings {
 
 /// Anything that can surround a node.
 pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
-    let stage = prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready]);
+    let stage =
+        prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready]);
     let health = prop::sample::select(vec![Health::NotReady, Health::Ready]);
     let children = (
         [child(), child(), child(), child()],
@@ -105,25 +106,29 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
         weighted(0.8, prop::collection::vec(weighted(0.7, Just("cc")), 0..2)),
         weighted(0.9, prop_oneof![Just(2_usize), Just(0), Just(1), Just(99)]),
     );
-    (children, rest).prop_map(
-        |((children, replicas, pause_mark, claim_phase, claim_size, volume), (pods, stranger, secrets, health, records, peers, registry))| {
-            Surroundings {
-                children,
-                replicas,
-                pause_mark,
-                claim_phase,
-                claim_size,
-                volume,
-                pods,
-                stranger,
-                secrets,
-                health,
-                records,
-                peers,
-                registry,
-            }
-        },
-    )
+    (children, rest)
+        .prop_map(
+            |(
+                (children, replicas, pause_mark, claim_phase, claim_size, volume),
+                (pods, stranger, secrets, health, records, peers, registry),
+            )| {
+                Surroundings {
+                    children,
+                    replicas,
+                    pause_mark,
+                    claim_phase,
+                    claim_size,
+                    volume,
+                    pods,
+                    stranger,
+                    secrets,
+                    health,
+                    records,
+                    peers,
+                    registry,
+                }
+            },
+        )
         .boxed()
 }
 
@@ -138,7 +143,7 @@ fn child() -> BoxedStrategy<Child> {
         1 => Just(Child::Orphan),
         1 => Just(Child::Previous),
     ]
-        .boxed()
+    .boxed()
 }
 
 fn record() -> BoxedStrategy<RecordSketch> {
@@ -150,13 +155,21 @@ fn record() -> BoxedStrategy<RecordSketch> {
     ];
     let run = prop_oneof![5 => Just(1_i64), 3 => 0..7_i64, 1 => any::<i64>()];
     (status, run, weighted(0.1, any_json()), prop::bool::weighted(0.05), weighted(0.8, stamp()))
-        .prop_map(|(status, run, params, other_type, ended)| RecordSketch { status, run, params, other_type, ended })
+        .prop_map(|(status, run, params, other_type, ended)| RecordSketch {
+            status,
+            run,
+            params,
+            other_type,
+            ended,
+        })
         .boxed()
 }
 
 impl Child {
     fn seen<T: Metadata<Ty = ObjectMeta>>(self, object: T) -> Seen<T> {
-        let owner = |o, api, uid| Seen::Present(object::owned_by(o, Some((api, "SeiNode", super::super::node::NAME, uid))));
+        let owner = |o, api, uid| {
+            Seen::Present(object::owned_by(o, Some((api, "SeiNode", super::super::node::NAME, uid))))
+        };
         match self {
             Self::Unknown => Seen::Unknown(Blind::NotSynced),
             Self::Absent => Seen::Absent,
@@ -208,7 +221,8 @@ impl Surroundings {
         observed.volume = self.volume.seen(volume);
         observed.job = Seen::Absent;
         observed.secrets = self.secrets(node);
-        observed.health = self.health.map_or(Seen::Unknown(Blind::Unreachable("refused".to_owned())), Seen::Present);
+        observed.health =
+            self.health.map_or(Seen::Unknown(Blind::Unreachable("refused".to_owned())), Seen::Present);
         observed.sidecar_tasks = self.records(node);
         observed.peers = self.peers(node);
         observed.registry = match self.registry {
@@ -236,7 +250,9 @@ impl Surroundings {
     }
 
     fn records(&self, node: &SeiNode) -> Seen<BTreeMap<TaskId, SidecarTask>> {
-        let Some(records) = &self.records else { return Seen::Unknown(Blind::Unreachable("refused".to_owned())) };
+        let Some(records) = &self.records else {
+            return Seen::Unknown(Blind::Unreachable("refused".to_owned()));
+        };
         let tasks = node.status.plan.iter().flat_map(|plan| &plan.tasks);
         let drawn = tasks.zip(records).filter_map(|(task, sketch)| {
             let sketch = sketch.as_ref()?;

@@ -32,7 +32,11 @@ impl Toy {
             pods: Seen::Present(self.pods()),
             secrets: secrets.map(|name| (name, Seen::Present(object::fit_secret(&self.node)))).collect(),
             health: if reachable { Seen::Present(health) } else { Seen::Unknown(dark()) },
-            sidecar_tasks: if reachable { Seen::Present(self.sidecar.records.clone()) } else { Seen::Unknown(dark()) },
+            sidecar_tasks: if reachable {
+                Seen::Present(self.sidecar.records.clone())
+            } else {
+                Seen::Unknown(dark())
+            },
             peers: Seen::Present(Vec::new()),
             registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
             outcomes: outcomes.to_vec(),
@@ -106,7 +110,13 @@ impl Toy {
         }
     }
 
-    fn scale(&mut self, kind: Kind, field: &Field, uid: &Uid, version: &ResourceVersion) -> Result<(), Fault> {
+    fn scale(
+        &mut self,
+        kind: Kind,
+        field: &Field,
+        uid: &Uid,
+        version: &ResourceVersion,
+    ) -> Result<(), Fault> {
         let next = self.next_version();
         let meta = match kind {
             Kind::StatefulSet => self.statefulset.as_mut().map(|s| &mut s.metadata),
@@ -128,9 +138,13 @@ impl Toy {
             }
         };
         match kind {
-            Kind::Job => self.job.iter_mut().for_each(|j| j.spec.get_or_insert_default().suspend = Some(suspend)),
+            Kind::Job => {
+                self.job.iter_mut().for_each(|j| j.spec.get_or_insert_default().suspend = Some(suspend))
+            }
             Kind::StatefulSet => {
-                self.statefulset.iter_mut().for_each(|s| s.spec.get_or_insert_default().replicas = Some(replicas));
+                self.statefulset
+                    .iter_mut()
+                    .for_each(|s| s.spec.get_or_insert_default().replicas = Some(replicas));
             }
             Kind::ConfigMap | Kind::PersistentVolumeClaim | Kind::Pod | Kind::Service => {}
         }
@@ -138,7 +152,8 @@ impl Toy {
     }
 
     fn delete(&mut self, kind: Kind, uid: &Uid) -> Result<(), Fault> {
-        let is_it = |meta: Option<&ObjectMeta>| check(meta.is_some_and(|m| m.uid.as_deref() == Some(uid.as_str())));
+        let is_it =
+            |meta: Option<&ObjectMeta>| check(meta.is_some_and(|m| m.uid.as_deref() == Some(uid.as_str())));
         match kind {
             Kind::PersistentVolumeClaim => {
                 is_it(self.claim.as_ref().map(|o| &o.metadata))?;
@@ -173,7 +188,12 @@ fn check(is_current: bool) -> Result<(), Fault> {
 }
 
 /// Creates or replaces an object, as far as its base allows.
-fn put<T: Clone + Metadata<Ty = ObjectMeta>>(slot: &mut Option<T>, new: &T, base: &Base, version: u64) -> Result<(), Fault> {
+fn put<T: Clone + Metadata<Ty = ObjectMeta>>(
+    slot: &mut Option<T>,
+    new: &T,
+    base: &Base,
+    version: u64,
+) -> Result<(), Fault> {
     let live = slot.as_ref().map(|o| (uid_of(o.metadata()), o.metadata().clone()));
     let (uid, annotations) = match (base, &live) {
         (Base::Absent, None) => (format!("uid-{version}"), BTreeMap::new()),

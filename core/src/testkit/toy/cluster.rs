@@ -36,7 +36,8 @@ impl Toy {
             }
             pod
         });
-        let of_job = self.job.iter().zip(self.job_pod).map(|(job, stage)| job_pod(job, stage, self.job_is_done()));
+        let of_job =
+            self.job.iter().zip(self.job_pod).map(|(job, stage)| job_pod(job, stage, self.job_is_done()));
         of_set.chain(of_job).collect()
     }
 
@@ -76,7 +77,9 @@ impl Toy {
         if self.pod.is_some() && self.job_pod.is_some() && !self.job_is_done() {
             self.broken.push("W1: two pods mount the claim".to_owned());
         }
-        let parts = |toy: &Self| (toy.pod, toy.job_pod, toy.sidecar.clone(), toy.statefulset.clone(), toy.job.clone());
+        let parts = |toy: &Self| {
+            (toy.pod, toy.job_pod, toy.sidecar.clone(), toy.statefulset.clone(), toy.job.clone())
+        };
         parts(&before) != parts(self)
     }
 
@@ -141,7 +144,8 @@ fn job_pod(job: &Job, stage: PodStage, is_done: bool) -> Pod {
     let spec = StatefulSetSpec { template, ..StatefulSetSpec::default() };
     let parent = StatefulSet { metadata: job.metadata.clone(), spec: Some(spec), ..StatefulSet::default() };
     let stage = if is_done { PodStage::Pending } else { stage };
-    let (name, uid) = (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
+    let (name, uid) =
+        (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
     let mut pod = object::owned_by(object::pod(&parent, stage), Some(("batch/v1", "Job", &name, &uid)));
     pod.metadata.uid = Some(format!("{uid}-pod"));
     if is_done {
