@@ -5,6 +5,7 @@ use kube::api::{Patch, PatchParams};
 use seinode_core::api::{FIELD_MANAGER, SeiNode};
 use seinode_core::decision::StatusWrite;
 use seinode_core::effect::Fault;
+use seinode_core::world::Seen;
 
 use crate::error::PortError;
 use crate::live::Live;
@@ -17,10 +18,14 @@ pub(crate) async fn store(live: &Live, write: &StatusWrite) -> Result<Stored, Po
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), &key.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let body = write.body();
+    let before = live.caches.nodes.seen(&key.namespace, &key.name);
     let answer = limited(async { api.patch_status(&key.name, &params, &Patch::Merge(&body)).await }).await;
     match answer {
         Ok(node) => {
             live.metrics.status_write();
+            if let Seen::Present(before) = &before {
+                live.metrics.stored(&key.namespace, &before.status, &node.status);
+            }
             let node = live.caches.nodes.learn(node);
             Ok(Stored::At(Box::new(SeiNode::clone(&node))))
         }

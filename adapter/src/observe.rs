@@ -163,7 +163,7 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
     match topic {
         Topic::Node => {}
         Topic::StatefulSet => {
-            observed.statefulset = read(client, &caches.statefulsets, namespace, name).await
+            observed.statefulset = read(client, &caches.statefulsets, namespace, name).await;
         }
         Topic::Service => observed.service = read(client, &caches.services, namespace, name).await,
         Topic::ConfigMap => {

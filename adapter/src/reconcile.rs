@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use seinode_core::decide;
-use seinode_core::decision::{Decision, Rest, Wake};
+use seinode_core::api::ConditionType;
+use seinode_core::decision::{Decision, Rest, StatusWrite, Wake};
 use seinode_core::effect::Op;
 use seinode_core::ident::NodeKey;
 use seinode_core::world::{Topic, World};
@@ -48,7 +49,7 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
                 let stored = ports.store(commit.write()).await?;
                 match stored {
                     Stored::At(answer) => {
-                        info!(patch = %commit.write().patch, "stored");
+                        log_stored(commit.write());
                         let act = commit.stored(&answer)?;
                         snapshot.node = *answer;
                         act
@@ -83,4 +84,15 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
         }
     }
     Err(ReconcileError::Restless(ROUNDS))
+}
+
+/// One line for a stored change: what it says, not all of it.
+fn log_stored(write: &StatusWrite) {
+    let status = &write.status;
+    let fields = write.patch.as_object().map(|p| p.keys().cloned().collect::<Vec<_>>().join(",")).unwrap_or_default();
+    let phase = status.phase.as_ref().map_or("none", |p| p.as_str());
+    let plan = status.plan.as_ref().map_or("none", |p| p.phase.as_str());
+    let ready = status.conditions.iter().find(|c| c.condition_type == ConditionType::Ready);
+    let ready = ready.map_or("none", |c| c.reason.as_str());
+    info!(fields, phase, plan_phase = plan, ready, "stored");
 }

@@ -80,7 +80,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             Some(ended) = servers.join_next() => {
                 // A server that can't listen is a mistake in the flags, not something to work around silently.
                 ended.context("a server panicked")?.context("a server could not run")?;
-                if stop.is_cancelled() { continue; }
             }
         }
     }

@@ -200,7 +200,7 @@ pub fn normalized(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString
         let single = text.strip_prefix('-').filter(|rest| !rest.starts_with('-') && rest.chars().count() > 1);
         match single {
             Some(rest) if i > 0 && rest.starts_with(char::is_alphabetic) => {
-                out.push(format!("--{rest}").into())
+                out.push(format!("--{rest}").into());
             }
             _ => out.push(argument),
         }

@@ -1,5 +1,6 @@
 //! Tracing setup and the metric registry; every name in one place.
 
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use seinode_core::api::{NodePhase, PlanPhase, SeiNode};
+use seinode_core::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus};
 use seinode_core::effect::Fault;
 use seinode_core::world::{Health, Seen};
 use tracing_subscriber::EnvFilter;
@@ -48,6 +49,13 @@ struct EffectLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TaskLabels {
+    controller: String,
+    namespace: String,
+    task_type: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabels {
     kind: String,
 }
@@ -62,6 +70,8 @@ pub struct Metrics {
     conflicts: Counter<u64, AtomicU64>,
     effects: Family<EffectLabels, Counter<u64, AtomicU64>>,
     probes: Family<ProbeLabels, Counter<u64, AtomicU64>>,
+    task_failures: Family<TaskLabels, Counter<u64, AtomicU64>>,
+    task_retries: Family<TaskLabels, Counter<u64, AtomicU64>>,
     phase: Family<PhaseLabels, Gauge<i64, AtomicI64>>,
     plan_active: Family<NodeLabels, Gauge<i64, AtomicI64>>,
     unmanaged: Family<KindLabels, Gauge<i64, AtomicI64>>,
@@ -85,6 +95,8 @@ impl Metrics {
             conflicts: Counter::default(),
             effects: Family::default(),
             probes: Family::default(),
+            task_failures: Family::default(),
+            task_retries: Family::default(),
             phase: Family::default(),
             plan_active: Family::default(),
             unmanaged: Family::default(),
@@ -117,6 +129,8 @@ impl Metrics {
             "Readiness probes of sidecars",
             this.probes.clone(),
         );
+        registry.register("sei_controller_task_failures", "Tasks that failed their plan", this.task_failures.clone());
+        registry.register("sei_controller_task_retries", "Counted retries of tasks", this.task_retries.clone());
         registry.register(
             "sei_controller_seinode_phase",
             "1 for the current phase of a node",
@@ -190,6 +204,28 @@ impl Metrics {
         self.probes.get_or_create(&labels).inc();
     }
 
+    /// Counts what a stored status says of tasks that the one before it did not.
+    pub(crate) fn stored(&self, namespace: &str, before: &SeiNodeStatus, after: &SeiNodeStatus) {
+        let labels = |task_type: &str| TaskLabels {
+            controller: CONTROLLER.to_owned(),
+            namespace: namespace.to_owned(),
+            task_type: task_type.to_owned(),
+        };
+        let Some(plan) = &after.plan else { return };
+        let known = before.plan.as_ref().filter(|p| p.id == plan.id);
+        if plan.phase == PlanPhase::Failed
+            && known.is_none_or(|p| p.phase != PlanPhase::Failed)
+            && let Some(detail) = &plan.failed_task_detail
+        {
+            self.task_failures.get_or_create(&labels(&detail.task_type)).inc();
+        }
+        for (old, new) in known.iter().flat_map(|p| p.tasks.iter().zip(&plan.tasks)) {
+            if new.retry_count > old.retry_count {
+                self.task_retries.get_or_create(&labels(new.task_type.as_str())).inc();
+            }
+        }
+    }
+
     /// Shows phase and plan of a node as the cache has it.
     pub(crate) fn node(&self, node: &SeiNode) {
         for phase in NodePhase::KNOWN {
@@ -239,6 +275,6 @@ pub fn init(level: &str, format: LogFormat) {
     // A second call (in tests) leaves the first setup in place.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Console => builder.try_init(),
+        LogFormat::Console => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
 }

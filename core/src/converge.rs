@@ -79,7 +79,7 @@ pub(crate) fn children(world: World<'_>, draft: &mut StatusDraft<'_>) -> Childre
                 paths.push(path);
             }
             Child::Differs { path, contested: Some(manager) } => {
-                contested.push(format!("{path} (set by {manager})"))
+                contested.push(format!("{path} (set by {manager})"));
             }
         }
     }

@@ -3,8 +3,6 @@
 //! Told by what was recorded, by the live template and by the pod itself: a template or a pod at another image than the
 //! wanted one is drift too, so that a change of mind in the middle of an update never leaves either behind (W2-W4).
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-
 use crate::api::mode;
 use crate::draft::StatusDraft;
 use crate::owner::{self, Owner};
@@ -30,13 +28,13 @@ pub(crate) fn of(world: World<'_>, draft: &StatusDraft<'_>) -> Option<String> {
         world.observed.statefulset.present().filter(|s| owner::of(&s.metadata, world.node) == Owner::Ours)?;
     let wanted = [(pod::SEID, seid), (pod::SIDECAR, sidecar)];
     for (container, image) in wanted {
-        if let Some(has) = template_image(sts, container).filter(|has| *has != image) {
+        if let Some(has) = pod::template_image(sts, container).filter(|has| *has != image) {
             return Some(format!("image of {container}: spec has {image}, the StatefulSet {has}"));
         }
     }
     if let Seen::Present(pod) = pod::of_statefulset(&world.observed.pods, sts) {
         for (container, image) in wanted {
-            if let Some(has) = pod::image(pod, container).filter(|has| *has != image) {
+            if let Some(has) = pod::asked_image(pod, sts, container).filter(|has| *has != image) {
                 return Some(format!("image of {container}: spec has {image}, the pod {has}"));
             }
         }
@@ -53,21 +51,11 @@ pub(crate) fn record_unobserved(world: World<'_>, draft: &mut StatusDraft<'_>) {
     let sidecar = mode::sidecar_image(spec, &world.settings.platform.images.sidecar).to_owned();
     let Some(sts) = world.observed.statefulset.present() else { return };
     let Seen::Present(pod) = pod::of_statefulset(&world.observed.pods, sts) else { return };
-    let at = |name: &str| pod::image(pod, name).unwrap_or_default().to_owned();
+    let at = |name: &str| pod::asked_image(pod, sts, name).unwrap_or_default().to_owned();
     let (seid, has_sidecar) = (at(pod::SEID), at(pod::SIDECAR));
     if seid == spec.image && has_sidecar == sidecar && pod::is_running(pod, pod::SEID) {
         draft.fields().images(seid, has_sidecar);
     }
-}
-
-fn template_image<'a>(sts: &'a StatefulSet, container: &str) -> Option<&'a str> {
-    let spec = sts.spec.as_ref()?.template.spec.as_ref()?;
-    spec.init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-        .find(|c| c.name == container)
-        .and_then(|c| c.image.as_deref())
 }
 
 fn shown(image: &str) -> &str {

@@ -28,7 +28,7 @@ pub(crate) fn of(node: &SeiNode, next: &SeiNodeStatus) -> Vec<Effect> {
         }
         match (&c.condition_type, &c.status) {
             (ConditionType::PlanFailed, ConditionStatus::True) => {
-                out.push(warning("PlanFailed", c.message.clone()))
+                out.push(warning("PlanFailed", c.message.clone()));
             }
             (ConditionType::StateSyncReady, status)
                 if *status != ConditionStatus::True && c.reason != "NotApplicable" =>

@@ -69,6 +69,30 @@ pub(crate) fn image<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
         .and_then(|c| c.image.as_deref())
 }
 
+/// Label of a pod of a StatefulSet: the revision of the template it was made from.
+pub(crate) const REVISION: &str = "controller-revision-hash";
+
+/// The image that a container was asked to run: the template's where the pod was made from it (admission may rewrite the
+/// pod's own, and that is no drift), else the pod's.
+pub(crate) fn asked_image<'a>(pod: &'a Pod, statefulset: &'a StatefulSet, name: &str) -> Option<&'a str> {
+    let status = statefulset.status.as_ref();
+    let is_observed = status.and_then(|s| s.observed_generation) >= statefulset.metadata.generation;
+    let wanted = status.and_then(|s| s.update_revision.as_ref()).filter(|r| is_observed && !r.is_empty());
+    let made_from = pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION));
+    if wanted.is_some() && wanted == made_from {
+        template_image(statefulset, name)
+    } else {
+        image(pod, name)
+    }
+}
+
+/// The image of a container in the template of a StatefulSet.
+pub(crate) fn template_image<'a>(statefulset: &'a StatefulSet, name: &str) -> Option<&'a str> {
+    let spec = statefulset.spec.as_ref()?.template.spec.as_ref()?;
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    containers.find(|c| c.name == name).and_then(|c| c.image.as_deref())
+}
+
 /// Whether the pod mounts a claim and may still run.
 pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
     let succeeded = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded"));

@@ -70,7 +70,7 @@ pub(crate) fn start(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
         let text = "the StatefulSet was not observed by its controller yet".to_owned();
         return Scale::Wait(WaitingOn::Pod(text), Wake::After(AGAIN));
     }
-    let wanted = BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Pods]);
+    let wanted = BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Pods, Topic::Neighbourhood]);
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);
     }
@@ -107,7 +107,13 @@ pub(crate) fn bootstrap(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale 
     if !is_suspended(job) || job.metadata.deletion_timestamp.is_some() {
         return Scale::Right;
     }
-    let wanted = BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Job, Topic::Pods]);
+    let wanted = BTreeSet::from([
+        Topic::Node,
+        Topic::StatefulSet,
+        Topic::Job,
+        Topic::Pods,
+        Topic::Neighbourhood,
+    ]);
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);
     }

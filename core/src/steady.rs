@@ -139,10 +139,12 @@ pub(crate) fn wake(draft: &StatusDraft<'_>) -> Wake {
     if ready { Wake::OnChange } else { Wake::After(HEALTH_POLL) }
 }
 
-/// Records the images that the pod really runs, as written in its spec.
+/// Records the images that the pod was asked to run.
 pub(crate) fn record_images(world: World<'_>, draft: &mut StatusDraft<'_>) {
-    if let Seen::Present(pod) = own_pod(world)
-        && let (Some(seid), Some(sidecar)) = (pod::image(pod, pod::SEID), pod::image(pod, pod::SIDECAR))
+    if let Seen::Present(sts) = &world.observed.statefulset
+        && let Seen::Present(pod) = own_pod(world)
+        && let (Some(seid), Some(sidecar)) =
+            (pod::asked_image(pod, sts, pod::SEID), pod::asked_image(pod, sts, pod::SIDECAR))
     {
         draft.fields().images(seid.to_owned(), sidecar.to_owned());
     }

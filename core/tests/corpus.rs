@@ -5,10 +5,13 @@ use std::path::Path;
 
 use seinode_core::testkit::fuzz;
 
+/// A target by its name.
+type Target = (&'static str, fn(&[u8]));
+
 #[test]
 #[allow(clippy::disallowed_methods, reason = "this test reads files, the core does not")]
 fn every_file_of_the_corpus_keeps_the_laws() {
-    let targets: [(&str, fn(&[u8])); 4] = [
+    let targets: [Target; 4] = [
         ("decide", fuzz::decide),
         ("stored_status", fuzz::stored_status),
         ("merge_patch", fuzz::merge_patch),

@@ -1,5 +1,6 @@
 //! `ensure-data-pvc`: the claim that is made, and the checks of an imported one in the order of the contract (10.1).
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use seinode_core::api::ConditionType;

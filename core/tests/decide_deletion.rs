@@ -1,5 +1,7 @@
 //! Deletion: phase, claim, finalizer, in this order; only a claim of ours, only after a look.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
+#![allow(clippy::type_complexity, clippy::large_stack_arrays, reason = "tables of rows, read top down")]
 
 use seinode_core::api::{NodePhase, SeiNode};
 use seinode_core::effect::{Fault, Op, Outcome};

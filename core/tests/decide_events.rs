@@ -1,5 +1,6 @@
 //! Events: which writes they follow (17), and that nothing else brings them.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use seinode_core::api::{ConditionType, NodePhase, TaskType};
 use seinode_core::effect::Op;

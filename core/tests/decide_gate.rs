@@ -1,5 +1,7 @@
 //! The state-sync gate (13), row by row, and the checks of a spec before a first plan.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
+#![allow(clippy::type_complexity, clippy::large_stack_arrays, reason = "tables of rows, read top down")]
 
 use seinode_core::api::{ConditionType, NodePhase, SeiNode};
 use seinode_core::testkit::{Scene, digest, law, node, story};

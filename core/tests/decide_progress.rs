@@ -1,5 +1,6 @@
 //! Writes of a long wait: at 10 s and then at doubled distance, never twice the same mark, none for a quick plan.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use std::time::Duration;
 

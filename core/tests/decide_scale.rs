@@ -1,5 +1,6 @@
 //! Starting and stopping: `replicas` follows `spec.paused`, by looks, by guards, and never next to another pod.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use seinode_core::api::{ConditionType, SeiNode, TaskType};
 use seinode_core::effect::{Effect, Fault, Field, Op, Outcome};

@@ -1,5 +1,6 @@
 //! The key checks: waits and defects of each Secret (10.2).
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use std::collections::BTreeMap;
 

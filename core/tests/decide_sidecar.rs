@@ -1,5 +1,6 @@
 //! The rule of sidecar tasks, row by row.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -165,7 +166,7 @@ fn polls_of_a_running_task_slow_down_to_five_seconds() {
     assert!(wait(0).starts_with("rest 100ms"));
     assert!(wait(4).starts_with("rest 1000ms"));
     // From 10 s on the wait is shown on the object too.
-    let mut long = running().later(Duration::from_secs(60));
+    let mut long = running().later(Duration::from_mins(1));
     let Some(seinode_core::Decision::Commit(commit)) = long.settle() else { panic!("the mark of 30 s") };
     let answer = scene::stored(&long.node, commit.write());
     let (_, rest) = commit.stored(&answer).expect("stored").into_parts();

@@ -2,6 +2,7 @@
 //!
 //! And the plans of the recorded cases: what the Go operator plans for the same node, exact to the parameter.
 #![cfg(feature = "testkit")]
+#![allow(clippy::disallowed_methods, reason = "this test reads files, the core does not")]
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! Whole lives of nodes in a toy world: every valid node comes up, whatever fails within its budget and wherever the
 //! operator dies, and then nothing is written any more.
 #![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -236,4 +237,28 @@ fn l12_an_update_survives_a_crash_at_each_call() {
             assert_eq!(dying.ending(), calm.ending(), "dead at {at}, done {done}");
         }
     }
+}
+
+#[test]
+fn a_field_that_somebody_else_sets_back_is_not_fought_over_without_pause() {
+    let mut toy = Toy::of(node::full());
+    toy.contested = Some("theirs".to_owned());
+    assert_eq!(toy.live(60), None, "the first plan waits");
+    assert!(toy.broken.is_empty(), "{:#?}", toy.broken);
+    let minutes = toy.now.duration_since(seinode_core::testkit::scene::noon()).as_secs() / 60;
+    let applies = i64::try_from(toy.performed.len()).expect("few");
+    assert!(applies < 20 + 10 * (minutes + 1), "{applies} effects in {minutes} minutes");
+    // They give up: so does the wait.
+    toy.contested = None;
+    comes_up(&mut toy).expect("the node comes up");
+}
+
+#[test]
+fn an_image_that_admission_rewrites_is_no_endless_update() {
+    let mut toy = Toy::of(node::full());
+    toy.rewritten_image = Some("mirror.example.net/seid:v6".to_owned());
+    comes_up(&mut toy).expect("a full node comes up, and then nothing is written");
+    edit_image(&mut toy, "registry.example.net/seid:v7");
+    comes_up(&mut toy).expect("an update comes to its end");
+    assert_eq!(toy.node.status.current_image.as_deref(), Some("registry.example.net/seid:v7"));
 }

@@ -23,7 +23,7 @@ use crate::live::{ControlPlane, LiveError, wait_until};
 pub use operator::Operator;
 
 /// Patient, for machines that do other things at the same time.
-pub const SOON: Duration = Duration::from_secs(120);
+pub const SOON: Duration = Duration::from_mins(2);
 
 /// The stage.
 pub struct Stage {

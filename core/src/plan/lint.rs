@@ -117,7 +117,7 @@ fn door(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
             out.push(finding(3, format!("a plan ended without its phase {phase}")));
         }
         Some(None) if after.phase != before.phase => {
-            out.push(finding(3, "a plan without a phase changed the phase"))
+            out.push(finding(3, "a plan without a phase changed the phase"));
         }
         None if after.phase != before.phase => {
             let stamped =

@@ -194,7 +194,15 @@ impl Turn<'_> {
     pub(crate) fn perform(&self, op: Op, topic: &Topic) -> Step {
         use crate::effect::Fault;
         let effect = self.effect(op);
+        let done = self.world.observed.outcomes.iter().any(|o| o.effect == effect.id && o.result.is_ok());
         match self.world.observed.fault(&effect.id) {
+            // It was carried out just now and is still to be done: seen too early, or set back by somebody else.
+            None if done && !self.world.observed.has_looked(topic) => Step::Look(BTreeSet::from([topic.clone()])),
+            None if done => {
+                let text = "it was applied, and somebody else has set it back".to_owned();
+                let wake = Wake::After(retry::poll(self.waited(), Duration::from_secs(1), MOST_BACKOFF));
+                Step::Wait(WaitingOn::WriteFailed(self.task.task_type.clone(), text), wake)
+            }
             None => Step::Do(vec![effect]),
             Some(Fault::Conflict(_) | Fault::Ambiguous(_)) if !self.world.observed.has_looked(topic) => {
                 Step::Look(BTreeSet::from([topic.clone()]))

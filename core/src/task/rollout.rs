@@ -20,9 +20,6 @@ use crate::owner::{self, Owner};
 use crate::pod;
 use crate::world::{Seen, Topic};
 
-/// Label of a pod: the revision of the template it was made from.
-const REVISION: &str = "controller-revision-hash";
-
 /// How often a rollout is looked at, if nothing changes.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -67,7 +64,7 @@ pub(super) fn replace_pod(turn: &Turn<'_>) -> Step {
 }
 
 /// `observe-image`: done when the pod of the update revision has a node container that runs; its images are recorded as
-/// its spec has them (S8).
+/// it was asked to run them (S8).
 pub(super) fn observe_image(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
     let (sts, revision) = match rolled_template(turn) {
         Ok(found) => found,
@@ -84,7 +81,7 @@ pub(super) fn observe_image(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Ste
     if !pod::is_running(pod, pod::SEID) {
         return wait(pod::why_not_running(pod, pod::SEID));
     }
-    let (Some(seid), Some(sidecar)) = (pod::image(pod, pod::SEID), pod::image(pod, pod::SIDECAR)) else {
+    let (Some(seid), Some(sidecar)) = (pod::asked_image(pod, sts, pod::SEID), pod::asked_image(pod, sts, pod::SIDECAR)) else {
         return wait(format!("pod {} lacks a container of the node", pod::name(pod)));
     };
     draft.fields().images(seid.to_owned(), sidecar.to_owned());
@@ -116,7 +113,7 @@ fn is_of(pod: &Pod, statefulset_uid: &str) -> bool {
 }
 
 fn revision_of(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.as_ref()?.get(REVISION).map(String::as_str)
+    pod.metadata.labels.as_ref()?.get(pod::REVISION).map(String::as_str)
 }
 
 fn delete(turn: &Turn<'_>, pod: &Pod) -> Effect {

@@ -33,11 +33,11 @@ fn line(decision: Decision, scene: &Scene) -> String {
         Decision::Commit(commit) => {
             let status = &commit.write().status;
             let plan = status.plan.as_ref().map_or("none", |p| p.phase.as_str());
-            let retries =
+            let most =
                 status.plan.iter().flat_map(|p| &p.tasks).map(|t| t.retry_count).max().unwrap_or_default();
             let phase = status.phase.as_ref().map_or("none", NodePhase::as_str);
-            let retried = if retries > 0 && plan == PlanPhase::Active.as_str() {
-                format!(" retry {retries}")
+            let retried = if most > 0 && plan == PlanPhase::Active.as_str() {
+                format!(" retry {most}")
             } else {
                 String::new()
             };
@@ -89,8 +89,12 @@ pub fn events(scene: &Scene) -> Vec<String> {
     let effects = scene.settle().map(|d| law::effects(d, &scene.node)).unwrap_or_default();
     let reasons = effects.into_iter().filter_map(|e| match e.op {
         Op::Announce(notice) => Some(notice.reason.to_owned()),
-        Op::Apply { .. } | Op::Patch { .. } | Op::Delete { .. } | Op::Finalizer { .. } => None,
-        Op::Submit(_) | Op::Withdraw(_) => None,
+        Op::Apply { .. }
+        | Op::Patch { .. }
+        | Op::Delete { .. }
+        | Op::Finalizer { .. }
+        | Op::Submit(_)
+        | Op::Withdraw(_) => None,
     });
     reasons.collect()
 }

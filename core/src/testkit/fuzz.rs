@@ -14,11 +14,9 @@ use crate::patch;
 /// Any JSON that decodes as a node, in an empty and in a populated world.
 pub fn decide(bytes: &[u8]) {
     let Ok(node) = serde_json::from_slice::<SeiNode>(bytes) else { return };
-    for scene in
-        [Scene::of(node.clone()), story::fresh(node.clone()), story::populated(node, PodStage::Sidecar)]
-    {
-        keeps_laws(&scene);
-    }
+    keeps_laws(&Scene::of(node.clone()));
+    keeps_laws(&story::fresh(node.clone()));
+    keeps_laws(&story::populated(node, PodStage::Sidecar));
 }
 
 /// Any JSON that decodes as a status, on a valid node.

@@ -59,6 +59,7 @@ impl Scene {
     }
 
     /// The topics that were looked at.
+    #[must_use]
     pub fn looking(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.observed.looked = topics.into_iter().collect();
         self
@@ -72,6 +73,7 @@ impl Scene {
     }
 
     /// The same world a while later.
+    #[must_use]
     pub fn later(mut self, by: Duration) -> Self {
         self.now = self.now.checked_add(by).unwrap_or(self.now);
         self

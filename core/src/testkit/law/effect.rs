@@ -32,9 +32,8 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
     let version = ResourceVersion::new(scene.node.resource_version());
     let Some(task) = &effect.task else {
         let fine = match &effect.op {
-            Op::Announce(_) => true,
+            Op::Announce(_) | Op::Patch { .. } | Op::Delete { .. } => true,
             Op::Finalizer { version: seen, .. } => *seen == version,
-            Op::Patch { .. } | Op::Delete { .. } => true,
             Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
         };
         return (!fine).then(|| "law 1: an effect of no task".to_owned());

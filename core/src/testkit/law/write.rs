@@ -1,10 +1,11 @@
 //! What a status write breaks: laws 3, 4, 8, 10, 11, 16, and that its patch is the smallest one.
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::super::scene::Scene;
-use crate::api::SeiNodeStatus;
 use crate::api::condition::find;
+use crate::api::{SeiNodeStatus, Stamp};
 use crate::decision::StatusWrite;
 use crate::ident::NodeKey;
 use crate::patch;
@@ -44,8 +45,11 @@ fn conditions(scene: &Scene, after: &SeiNodeStatus) -> Vec<String> {
             out.push(format!("law 11: {} is not of the generation decided on", condition.condition_type));
         }
         let moved = old.is_none_or(|o| o.status != condition.status);
-        let at =
-            condition.last_transition_time.as_ref().and_then(crate::api::Stamp::at).map(|t| t.as_second());
+        let at = condition
+            .last_transition_time
+            .as_ref()
+            .and_then(crate::api::Stamp::at)
+            .map(k8s_openapi::jiff::Timestamp::as_second);
         if moved && at != Some(scene.now.as_second()) {
             out.push(format!("law 11: {} changed and its time did not", condition.condition_type));
         }
@@ -79,8 +83,8 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-fn idle(stored: &Value, patch: &Value, path: &str) -> Option<String> {
-    match (stored, patch) {
+fn idle(stored: &Value, said: &Value, path: &str) -> Option<String> {
+    match (stored, said) {
         (Value::Object(a), Value::Object(b)) => b.iter().find_map(|(key, value)| {
             idle(a.get(key).unwrap_or(&Value::Null), value, &format!("{path}.{key}"))
         }),

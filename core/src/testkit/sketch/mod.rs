@@ -10,7 +10,7 @@ mod surroundings;
 
 pub use plan::PlanSketch;
 pub use spec::{any_spec, valid_spec};
-pub use status::StatusSketch;
+pub use status::{ConditionSketch, StatusSketch};
 pub use surroundings::{Child, Surroundings};
 
 use std::collections::BTreeSet;

@@ -161,7 +161,9 @@ fn garbage() -> BoxedStrategy<StoredPlan> {
         .prop_map(|(phase, target_phase, failed_phase, mut tasks, place)| {
             let failed = (phase == PlanPhase::Failed).then(FailedTaskDetail::default);
             if phase == PlanPhase::Complete {
-                tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
+                for task in &mut tasks {
+                    task.status = TaskStatus::Complete;
+                }
             }
             StoredPlan {
                 id: ["", "any text may be an id", "11111111-2222-4333-8444-555555555555"][place].to_owned(),

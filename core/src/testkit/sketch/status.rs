@@ -17,12 +17,27 @@ pub struct StatusSketch {
     pub phase_time: Option<Stamp>,
     /// Plan.
     pub plan: PlanSketch,
-    /// Conditions: type, status, reason, when, generation.
-    pub conditions: Vec<(ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>)>,
+    /// Conditions.
+    pub conditions: Vec<ConditionSketch>,
     /// Peers resolved earlier.
     pub peers: Vec<String>,
     /// Whether a newer version has left a field that this one does not know.
     pub newer: bool,
+}
+
+/// A stored condition in few words.
+#[derive(Clone, Debug)]
+pub struct ConditionSketch {
+    /// Type.
+    pub kind: ConditionType,
+    /// Status.
+    pub status: ConditionStatus,
+    /// Reason.
+    pub reason: &'static str,
+    /// When the status changed.
+    pub at: Option<Stamp>,
+    /// Generation.
+    pub generation: Option<i64>,
 }
 
 /// Any stored status.
@@ -54,9 +69,7 @@ fn phase() -> BoxedStrategy<Option<NodePhase>> {
     .boxed()
 }
 
-type Row = (ConditionType, ConditionStatus, &'static str, Option<Stamp>, Option<i64>);
-
-fn conditions() -> BoxedStrategy<Vec<Row>> {
+fn conditions() -> BoxedStrategy<Vec<ConditionSketch>> {
     let mut types = ConditionType::KNOWN.to_vec();
     types.push(ConditionType::Other("FromTheFuture".to_owned()));
     let chosen = prop::sample::subsequence(types, 0..8);
@@ -84,7 +97,13 @@ fn conditions() -> BoxedStrategy<Vec<Row>> {
             types
                 .into_iter()
                 .zip(rows)
-                .map(|(kind, (status, reason, at, generation))| (kind, status, reason, at, generation))
+                .map(|(kind, (status, reason, at, generation))| ConditionSketch {
+                    kind,
+                    status,
+                    reason,
+                    at,
+                    generation,
+                })
                 .collect()
         })
         .boxed()
@@ -99,12 +118,12 @@ impl StatusSketch {
             phase_transition_time: self.phase_time.clone(),
             plan: self.plan.plan(node),
             conditions: conditions
-                .map(|(condition_type, status, reason, at, generation)| Condition {
-                    condition_type,
-                    status,
-                    observed_generation: generation,
-                    last_transition_time: at,
-                    reason: reason.to_owned(),
+                .map(|sketch| Condition {
+                    condition_type: sketch.kind,
+                    status: sketch.status,
+                    observed_generation: sketch.generation,
+                    last_transition_time: sketch.at,
+                    reason: sketch.reason.to_owned(),
                     message: "as stored".to_owned(),
                     extra: Map::new(),
                 })

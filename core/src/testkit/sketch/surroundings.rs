@@ -274,7 +274,7 @@ impl Surroundings {
 
     fn peers(&self, node: &SeiNode) -> Seen<Vec<PeerNode>> {
         let Some(peers) = &self.peers else { return Seen::Unknown(Blind::NotAsked) };
-        let peer = |(i, id): (usize, &Option<&str>)| PeerNode {
+        let peer = |(i, id): (usize, Option<&str>)| PeerNode {
             namespace: node.namespace().to_owned(),
             name: format!("peer-{i}"),
             chain_id: node.spec.chain_id.clone(),
@@ -283,6 +283,6 @@ impl Surroundings {
             deleting: false,
             node_id: id.map_or(Seen::Unknown(Blind::NotAsked), |id| Seen::Present(id.to_owned())),
         };
-        Seen::Present(peers.iter().enumerate().map(peer).collect())
+        Seen::Present(peers.iter().copied().enumerate().map(peer).collect())
     }
 }

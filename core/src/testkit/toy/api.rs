@@ -139,7 +139,7 @@ impl Toy {
         };
         match kind {
             Kind::Job => {
-                self.job.iter_mut().for_each(|j| j.spec.get_or_insert_default().suspend = Some(suspend))
+                self.job.iter_mut().for_each(|j| j.spec.get_or_insert_default().suspend = Some(suspend));
             }
             Kind::StatefulSet => {
                 self.statefulset

@@ -68,7 +68,10 @@ impl Toy {
 
     /// One step of everybody but the operator. Whether anything moved.
     pub fn tick(&mut self) -> bool {
-        let before = self.clone();
+        let parts = |toy: &Self| {
+            (toy.pod, toy.job_pod, toy.sidecar.clone(), toy.statefulset.clone(), toy.job.clone())
+        };
+        let before = parts(self);
         if self.is_reachable() {
             self.sidecar.finish(self.now);
         }
@@ -77,10 +80,7 @@ impl Toy {
         if self.pod.is_some() && self.job_pod.is_some() && !self.job_is_done() {
             self.broken.push("W1: two pods mount the claim".to_owned());
         }
-        let parts = |toy: &Self| {
-            (toy.pod, toy.job_pod, toy.sidecar.clone(), toy.statefulset.clone(), toy.job.clone())
-        };
-        parts(&before) != parts(self)
+        before != parts(self)
     }
 
     fn tick_statefulset(&mut self) {

@@ -103,6 +103,7 @@ impl Toy {
     }
 
     /// The same world where the operator dies at one moment.
+    #[must_use]
     pub fn crashing(mut self, crash: Crash) -> Self {
         self.crash = Some(crash);
         self

@@ -52,17 +52,14 @@ impl Sidecar {
             moved = true;
             row.completed_at = Some(Stamp::of(now));
             let task_type = TaskType::from(row.task_type.clone());
-            match self.failures.get_mut(&task_type).filter(|left| **left > 0) {
-                Some(left) => {
-                    *left -= 1;
-                    *self.failed.entry(TaskId::new(&row.id)).or_default() += 1;
-                    row.status = SidecarTaskStatus::Failed;
-                    row.error = Some("it was told to fail".to_owned());
-                }
-                None => {
-                    row.status = SidecarTaskStatus::Completed;
-                    self.ready |= task_type == TaskType::MarkReady;
-                }
+            if let Some(left) = self.failures.get_mut(&task_type).filter(|left| **left > 0) {
+                *left -= 1;
+                *self.failed.entry(TaskId::new(&row.id)).or_default() += 1;
+                row.status = SidecarTaskStatus::Failed;
+                row.error = Some("it was told to fail".to_owned());
+            } else {
+                row.status = SidecarTaskStatus::Completed;
+                self.ready |= task_type == TaskType::MarkReady;
             }
         }
         moved
