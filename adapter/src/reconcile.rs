@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use seinode_core::decide;
 use seinode_core::api::ConditionType;
+use seinode_core::decide;
 use seinode_core::decision::{Decision, Rest, StatusWrite, Wake};
 use seinode_core::effect::Op;
 use seinode_core::ident::NodeKey;
@@ -89,7 +89,8 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
 /// One line for a stored change: what it says, not all of it.
 fn log_stored(write: &StatusWrite) {
     let status = &write.status;
-    let fields = write.patch.as_object().map(|p| p.keys().cloned().collect::<Vec<_>>().join(",")).unwrap_or_default();
+    let fields =
+        write.patch.as_object().map(|p| p.keys().cloned().collect::<Vec<_>>().join(",")).unwrap_or_default();
     let phase = status.phase.as_ref().map_or("none", |p| p.as_str());
     let plan = status.plan.as_ref().map_or("none", |p| p.phase.as_str());
     let ready = status.conditions.iter().find(|c| c.condition_type == ConditionType::Ready);

@@ -129,8 +129,16 @@ impl Metrics {
             "Readiness probes of sidecars",
             this.probes.clone(),
         );
-        registry.register("sei_controller_task_failures", "Tasks that failed their plan", this.task_failures.clone());
-        registry.register("sei_controller_task_retries", "Counted retries of tasks", this.task_retries.clone());
+        registry.register(
+            "sei_controller_task_failures",
+            "Tasks that failed their plan",
+            this.task_failures.clone(),
+        );
+        registry.register(
+            "sei_controller_task_retries",
+            "Counted retries of tasks",
+            this.task_retries.clone(),
+        );
         registry.register(
             "sei_controller_seinode_phase",
             "1 for the current phase of a node",

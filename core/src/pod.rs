@@ -79,11 +79,7 @@ pub(crate) fn asked_image<'a>(pod: &'a Pod, statefulset: &'a StatefulSet, name: 
     let is_observed = status.and_then(|s| s.observed_generation) >= statefulset.metadata.generation;
     let wanted = status.and_then(|s| s.update_revision.as_ref()).filter(|r| is_observed && !r.is_empty());
     let made_from = pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION));
-    if wanted.is_some() && wanted == made_from {
-        template_image(statefulset, name)
-    } else {
-        image(pod, name)
-    }
+    if wanted.is_some() && wanted == made_from { template_image(statefulset, name) } else { image(pod, name) }
 }
 
 /// The image of a container in the template of a StatefulSet.

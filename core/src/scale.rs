@@ -107,13 +107,8 @@ pub(crate) fn bootstrap(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale 
     if !is_suspended(job) || job.metadata.deletion_timestamp.is_some() {
         return Scale::Right;
     }
-    let wanted = BTreeSet::from([
-        Topic::Node,
-        Topic::StatefulSet,
-        Topic::Job,
-        Topic::Pods,
-        Topic::Neighbourhood,
-    ]);
+    let wanted =
+        BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Job, Topic::Pods, Topic::Neighbourhood]);
     if !wanted.is_subset(&observed.looked) {
         return Scale::Look(wanted);
     }

@@ -4,6 +4,7 @@
 #[allow(
     dead_code,
     unreachable_pub,
+    clippy::disallowed_methods,
     reason = "shared with the replay against a server, which uses more of it"
 )]
 mod case;

@@ -34,11 +34,12 @@ fn effects(scene: &Scene) -> Vec<Effect> {
 #[test]
 fn a_start_looks_at_node_statefulset_and_pods_first() {
     let scene = stopped(node::full());
-    assert_eq!(digest::first(&scene), "look Node, StatefulSet, Pods");
-    for short in
-        [[Topic::Node, Topic::StatefulSet], [Topic::StatefulSet, Topic::Pods], [Topic::Node, Topic::Pods]]
-    {
-        assert_eq!(digest::first(&scene.clone().looking(short)), "look Node, StatefulSet, Pods");
+    assert_eq!(digest::first(&scene), "look Node, StatefulSet, Pods, Neighbourhood");
+    for short in [[Topic::Node, Topic::StatefulSet], [Topic::Node, Topic::Pods]] {
+        assert_eq!(
+            digest::first(&scene.clone().looking(short)),
+            "look Node, StatefulSet, Pods, Neighbourhood"
+        );
     }
     assert!(digest::of(&scene).ends_with("replicas 1"), "{}", digest::of(&scene));
 }

@@ -58,12 +58,12 @@ fn a_whole_first_decision_shows_write_and_effects() {
 
 /// Recorded cases whose plan is not compared, each with its reason.
 const SKIPPED: &[(&str, &str)] = &[
-    ("full-running-plan-complete", "a completed plan stays visible until the next one replaces it (P12)"),
     ("workflow-statesync-plain", "workflows are not carried out"),
     ("workflow-target-rejected", "workflows are not carried out"),
 ];
 
-/// The world of a recorded case (`rendered/README.md`): nothing but the node, its peers and its witnesses.
+/// The world of a recorded case: nothing but the node, its peers and its witnesses; the children of a Running node are
+/// there as rendered.
 fn recorded(folder: &Path) -> Option<Scene> {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let mut node: SeiNode = serde_yaml_ng::from_str(&read("node.yaml")?).ok()?;
@@ -87,6 +87,8 @@ fn recorded(folder: &Path) -> Option<Scene> {
         let sts = object::statefulset(&scene.node, &scene.settings.platform, 1);
         scene.observed.pods = Seen::Present(vec![object::pod(&sts, stage)]);
         scene.observed.statefulset = Seen::Present(sts);
+        scene.observed.service = around.service;
+        scene.observed.config_map = around.config_map;
         scene.observed.health = around.health;
         scene.observed.sidecar_tasks = around.sidecar_tasks;
     }

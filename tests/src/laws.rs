@@ -78,6 +78,7 @@ pub fn broken(trace: &Trace) -> Vec<Broken> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use seinode_core::Decision;
     use seinode_core::testkit::{law, node, scene, story};

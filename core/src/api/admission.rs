@@ -1,6 +1,6 @@
 //! What an API server would say to an object, said without one.
 //!
-//! Answers: whether a create, an update or a status write passes the definition in [`crd`](super::crd), what
+//! Answers: whether a create, an update or a status write passes the definition in [`super::crd`], what
 //! would be stored, and otherwise everything that is wrong. Reads the same schema as the server; each CEL
 //! rule has a twin in Rust. Refuses to know: who asks, and `metadata` beyond its name and the names of its
 //! fields.

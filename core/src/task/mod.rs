@@ -197,7 +197,9 @@ impl Turn<'_> {
         let done = self.world.observed.outcomes.iter().any(|o| o.effect == effect.id && o.result.is_ok());
         match self.world.observed.fault(&effect.id) {
             // It was carried out just now and is still to be done: seen too early, or set back by somebody else.
-            None if done && !self.world.observed.has_looked(topic) => Step::Look(BTreeSet::from([topic.clone()])),
+            None if done && !self.world.observed.has_looked(topic) => {
+                Step::Look(BTreeSet::from([topic.clone()]))
+            }
             None if done => {
                 let text = "it was applied, and somebody else has set it back".to_owned();
                 let wake = Wake::After(retry::poll(self.waited(), Duration::from_secs(1), MOST_BACKOFF));

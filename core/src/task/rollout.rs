@@ -81,7 +81,9 @@ pub(super) fn observe_image(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Ste
     if !pod::is_running(pod, pod::SEID) {
         return wait(pod::why_not_running(pod, pod::SEID));
     }
-    let (Some(seid), Some(sidecar)) = (pod::asked_image(pod, sts, pod::SEID), pod::asked_image(pod, sts, pod::SIDECAR)) else {
+    let (Some(seid), Some(sidecar)) =
+        (pod::asked_image(pod, sts, pod::SEID), pod::asked_image(pod, sts, pod::SIDECAR))
+    else {
         return wait(format!("pod {} lacks a container of the node", pod::name(pod)));
     };
     draft.fields().images(seid.to_owned(), sidecar.to_owned());

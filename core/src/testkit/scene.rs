@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::SeiNode;
 use crate::decision::{Decision, StatusWrite};
 use crate::platform::Platform;
-use crate::world::{Observed, Settings, Topic, World};
+use crate::world::{Observed, Seen, Settings, Topic, World};
 
 /// Most looks of one pass before a decision must come; there are not more topics than this in any one plan step.
 const LOOKS: usize = 16;
@@ -30,7 +30,8 @@ impl Scene {
     /// The node with nothing known around it, at [`noon`], with the built-in platform.
     pub fn of(node: SeiNode) -> Self {
         let settings = Settings { platform: Platform::builtin() };
-        Self { node, observed: Observed::default(), settings, now: noon() }
+        let observed = Observed { neighbourhood: Seen::Absent, looked: alone(), ..Observed::default() };
+        Self { node, observed, settings, now: noon() }
     }
 
     /// The world by reference.
@@ -61,7 +62,7 @@ impl Scene {
     /// The topics that were looked at.
     #[must_use]
     pub fn looking(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
-        self.observed.looked = topics.into_iter().collect();
+        self.observed.looked = topics.into_iter().chain(alone()).collect();
         self
     }
 
@@ -69,7 +70,7 @@ impl Scene {
     pub fn store(&mut self, write: &StatusWrite) {
         self.node = stored(&self.node, write);
         self.observed.outcomes = Vec::new();
-        self.observed.looked = BTreeSet::new();
+        self.observed.looked = alone();
     }
 
     /// The same world a while later.
@@ -78,6 +79,11 @@ impl Scene {
         self.now = self.now.checked_add(by).unwrap_or(self.now);
         self
     }
+}
+
+/// What every scene has looked at: a node without rivals, so that stories that are not about them are not about them.
+fn alone() -> BTreeSet<Topic> {
+    BTreeSet::from([Topic::Node, Topic::Neighbourhood])
 }
 
 /// The object that the API server answers to a status write.

@@ -12,6 +12,7 @@ use crate::decision::Decision;
 use crate::ident::TaskId;
 use crate::plan::choose;
 use crate::plan::recipe::{self, Inputs};
+use crate::rivals::Neighbourhood;
 use crate::task::wire;
 use crate::world::{Health, Registry, Seen, SidecarTask, SidecarTaskStatus};
 
@@ -27,6 +28,7 @@ pub fn fresh(node: SeiNode) -> Scene {
     observed.job = Seen::Absent;
     observed.pods = Seen::Present(Vec::new());
     observed.peers = Seen::Present(Vec::new());
+    observed.neighbourhood = Seen::Present(Neighbourhood::default());
     observed.registry = Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]);
     if crate::api::mode::imported_claim_name(&scene.node.spec).is_some() {
         observed.data_pvc = Seen::Present(object::claim(&scene.node, &scene.settings.platform));

@@ -13,7 +13,7 @@ use crate::sample;
 const MOST_WRITES: usize = 10;
 
 /// An idle minute.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn from_manifest_to_running_with_few_writes_and_then_silence(
     stage: &Stage,

@@ -35,6 +35,7 @@ fn darker(scene: &Scene, mask: Mask) -> Scene {
     hide(&mut observed.sidecar_tasks, sidecar);
     hide(&mut observed.health, sidecar);
     hide(&mut observed.peers, mask[8]);
+    hide(&mut observed.neighbourhood, mask[8]);
     if mask[8] {
         observed.registry = Registry::Unreadable("dark".to_owned());
     }

@@ -11,6 +11,7 @@ use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op};
 use crate::ident::{ResourceVersion, TaskId, Uid};
 use crate::owner::{self, Owner};
 use crate::pod;
+use crate::rivals;
 use crate::world::{Seen, SidecarTaskStatus, Topic};
 
 /// What is wrong with the effects that follow when `plan` is what is stored.
@@ -129,10 +130,29 @@ fn start(scene: &Scene, plan: Option<&StoredPlan>, kind: Kind) -> Option<String>
     if !clear {
         return Some("starts while a pod mounts the claim, or may".to_owned());
     }
+    if !is_alone(scene) {
+        return Some("S3: starts although somebody else mounts its key or claim, or may".to_owned());
+    }
     let tasks = plan.filter(|p| p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
     let mut open = tasks.filter(|t| t.status != TaskStatus::Complete);
     let early = kind == Kind::StatefulSet && open.any(|t| t.task_type == TaskType::TeardownBootstrap);
     early.then(|| "starts before the bootstrap is torn down".to_owned())
+}
+
+/// S3: the neighbourhood was looked at, and nothing of anybody else that lives mounts what the node names.
+fn is_alone(scene: &Scene) -> bool {
+    let wanted = rivals::named(scene.node.name(), &scene.node.spec);
+    let looked = scene.observed.has_looked(&Topic::Neighbourhood);
+    looked
+        && match &scene.observed.neighbourhood {
+            Seen::Unknown(_) => false,
+            Seen::Absent => true,
+            Seen::Present(around) => {
+                let mut theirs =
+                    around.mounts.iter().filter(|m| m.live && m.node.as_deref() != Some(scene.node.uid()));
+                theirs.all(|m| m.what.is_disjoint(&wanted))
+            }
+        }
 }
 
 /// W7 and invariant 4: only what is ours, by uid. A claim only of a node that is deleted and did not import it, seen past

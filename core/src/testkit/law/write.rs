@@ -45,11 +45,7 @@ fn conditions(scene: &Scene, after: &SeiNodeStatus) -> Vec<String> {
             out.push(format!("law 11: {} is not of the generation decided on", condition.condition_type));
         }
         let moved = old.is_none_or(|o| o.status != condition.status);
-        let at = condition
-            .last_transition_time
-            .as_ref()
-            .and_then(crate::api::Stamp::at)
-            .map(k8s_openapi::jiff::Timestamp::as_second);
+        let at = condition.last_transition_time.as_ref().and_then(Stamp::at).map(Timestamp::as_second);
         if moved && at != Some(scene.now.as_second()) {
             out.push(format!("law 11: {} changed and its time did not", condition.condition_type));
         }

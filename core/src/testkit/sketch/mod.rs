@@ -11,7 +11,7 @@ mod surroundings;
 pub use plan::PlanSketch;
 pub use spec::{any_spec, valid_spec};
 pub use status::{ConditionSketch, StatusSketch};
-pub use surroundings::{Child, Surroundings};
+pub use surroundings::{Child, Rival, Surroundings};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -168,7 +168,9 @@ impl Sketch {
         scene.observed.looked = match self.looked {
             Looked::Nothing => BTreeSet::new(),
             Looked::All => all_topics(&scene),
-            Looked::Start => BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Pods]),
+            Looked::Start => {
+                BTreeSet::from([Topic::Node, Topic::StatefulSet, Topic::Pods, Topic::Neighbourhood])
+            }
             Looked::Records => BTreeSet::from([Topic::SidecarTasks]),
         };
         self.report(&mut scene);
@@ -208,6 +210,7 @@ pub fn all_topics(scene: &Scene) -> BTreeSet<Topic> {
         Topic::Health,
         Topic::SidecarTasks,
         Topic::Peers,
+        Topic::Neighbourhood,
     ]);
     topics
 }

@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 use super::super::object::{self, PodStage};
 use super::super::scene::{Scene, noon};
 use super::plan::{any_json, stamp};
-use crate::api::{SeiNode, Stamp};
+use crate::api::condition::{self, ConditionStatus, ConditionType};
+use crate::api::node::ImportVolume;
+use crate::api::{SeiNode, Stamp, mode};
 use crate::ident::TaskId;
+use crate::rivals::{self, Mount, Neighbourhood};
 use crate::scale::PAUSED_GENERATION;
 use crate::task::wire;
 use crate::world::{Blind, Health, PeerNode, Registry, SecretData, Seen, SidecarTask, SidecarTaskStatus};
@@ -53,6 +56,25 @@ pub struct RecordSketch {
     pub ended: Option<Stamp>,
 }
 
+/// Who else in the namespace wants what the node wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rival {
+    /// Nobody.
+    None,
+    /// It can't be told.
+    Unknown,
+    /// An older node that does not run.
+    Older,
+    /// A younger node that has not stepped back.
+    Younger,
+    /// A younger node that has.
+    Held,
+    /// A node that runs with it.
+    Running,
+    /// A pod of nobody mounts it.
+    Stray,
+}
+
 /// What surrounds a node, in few words.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -78,6 +100,8 @@ pub struct Surroundings {
     pub health: Option<Health>,
     /// Records of the tasks of the plan in order; `None` can't be told.
     pub records: Option<Vec<Option<RecordSketch>>>,
+    /// Who else wants its claim and keys.
+    pub rival: Rival,
     /// Peers' ids; `None` can't be told.
     pub peers: Option<Vec<Option<&'static str>>>,
     /// Witnesses of the registry; `None` was not read.
@@ -105,12 +129,13 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
         weighted(0.8, prop::collection::vec(weighted(0.7, record()), 0..15)),
         weighted(0.8, prop::collection::vec(weighted(0.7, Just("cc")), 0..2)),
         weighted(0.9, prop_oneof![Just(2_usize), Just(0), Just(1), Just(99)]),
+        rival(),
     );
     (children, rest)
         .prop_map(
             |(
                 (children, replicas, pause_mark, claim_phase, claim_size, volume),
-                (pods, stranger, secrets, health, records, peers, registry),
+                (pods, stranger, secrets, health, records, peers, registry, rival),
             )| {
                 Surroundings {
                     children,
@@ -124,12 +149,63 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
                     secrets,
                     health,
                     records,
+                    rival,
                     peers,
                     registry,
                 }
             },
         )
         .boxed()
+}
+
+fn rival() -> BoxedStrategy<Rival> {
+    prop_oneof![
+        8 => Just(Rival::None),
+        1 => Just(Rival::Unknown),
+        1 => Just(Rival::Older),
+        1 => Just(Rival::Younger),
+        1 => Just(Rival::Held),
+        1 => Just(Rival::Running),
+        1 => Just(Rival::Stray),
+    ]
+    .boxed()
+}
+
+impl Rival {
+    fn seen(self, node: &SeiNode) -> Seen<Neighbourhood> {
+        let what = rivals::named(node.name(), &node.spec);
+        let of = |node: Option<&str>, template: bool| Mount {
+            object: "Pod theirs-0".to_owned(),
+            node: node.map(str::to_owned),
+            template,
+            what: what.clone(),
+            live: true,
+        };
+        let mut other = node.clone();
+        other.metadata.name = Some("theirs".to_owned());
+        other.metadata.uid = Some("uid-theirs".to_owned());
+        other.spec.data_volume.get_or_insert_default().import =
+            Some(ImportVolume { pvc_name: mode::data_claim_name(node.name(), &node.spec) });
+        other.metadata.creation_timestamp = Some(object::parse(json!(if self == Self::Older {
+            "2026-01-01T00:00:00Z"
+        } else {
+            "2027-01-01T00:00:00Z"
+        })));
+        if self == Self::Held {
+            let text = format!("claim is wanted by the older node {}", node.uid());
+            let (kind, held) = (ConditionType::KeyConflict, ConditionStatus::True);
+            condition::set(&mut other.status.conditions, kind, held, "HeldBy", &text, 1, noon());
+        }
+        Seen::Present(match self {
+            Self::Unknown => return Seen::Unknown(Blind::NotSynced),
+            Self::None => Neighbourhood::default(),
+            Self::Older | Self::Younger | Self::Held => {
+                Neighbourhood { nodes: vec![other], mounts: Vec::new() }
+            }
+            Self::Running => Neighbourhood { nodes: vec![other], mounts: vec![of(Some("uid-theirs"), true)] },
+            Self::Stray => Neighbourhood { nodes: Vec::new(), mounts: vec![of(None, false)] },
+        })
+    }
 }
 
 fn child() -> BoxedStrategy<Child> {
@@ -225,6 +301,7 @@ impl Surroundings {
             self.health.map_or(Seen::Unknown(Blind::Unreachable("refused".to_owned())), Seen::Present);
         observed.sidecar_tasks = self.records(node);
         observed.peers = self.peers(node);
+        observed.neighbourhood = self.rival.seen(node);
         observed.registry = match self.registry {
             None => Registry::NotAsked,
             Some(99) => Registry::Unreadable("no such file".to_owned()),
