@@ -379,7 +379,7 @@ impl Display {
         let shown = nodes.iter().map(|node| {
             let key = NodeKey::of(node);
             let bar = bars.as_ref().map(|bars| {
-                let bar = bars.add(indicatif::ProgressBar::new(0));
+                let bar = bars.add(indicatif::ProgressBar::new(1));
                 if let Ok(style) =
                     indicatif::ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {wide_msg}")
                 {

@@ -31,6 +31,8 @@ mod rivals;
 mod sample;
 #[path = "live/stale.rs"]
 mod stale;
+#[path = "live/takeover.rs"]
+mod takeover;
 #[path = "live/update.rs"]
 mod update;
 
@@ -83,6 +85,9 @@ async fn live() -> Result<(), LiveError> {
         convergence::a_failed_node_starts_over_when_asked,
         rivals::s03_of_two_nodes_with_one_key_only_one_runs,
         rivals::s03_two_operators_and_two_nodes_with_one_key,
+        takeover::an_active_plan_of_the_go_operator_is_run_to_its_end,
+        takeover::a_running_node_of_the_go_operator_keeps_statefulset_and_pod,
+        takeover::a_restart_of_the_operator_writes_nothing,
         admission::every_case_of_the_contract_holds,
     ];
     assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());

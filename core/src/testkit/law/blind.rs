@@ -58,7 +58,11 @@ fn settled(scene: &Scene) -> Settled {
             let after = commit.write().status.plan.as_ref();
             let ended = |p: &PlanPhase| matches!(p, PlanPhase::Complete | PlanPhase::Failed);
             let kept = after.filter(|a| before.is_some_and(|b| b.phase == PlanPhase::Active && b.id == a.id));
-            let removed = before.is_some_and(|b| b.phase == PlanPhase::Active) && after.is_none();
+            // A plan that is replaced by nothing says why; one that has ended does not.
+            let ended_well =
+                decision.show()["commit"]["then"]["rest"]["why"].as_array().is_some_and(Vec::is_empty);
+            let removed =
+                before.is_some_and(|b| b.phase == PlanPhase::Active) && after.is_none() && ended_well;
             kept.filter(|a| ended(&a.phase))
                 .map(|a| a.phase.to_string())
                 .or(removed.then(|| "removed".to_owned()))
