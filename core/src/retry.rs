@@ -21,10 +21,13 @@ pub(crate) fn poll(waited: Duration, least: Duration, most: Duration) -> Duratio
     (waited / 4).clamp(least, most)
 }
 
+/// First mark of a wait.
+pub(crate) const FIRST_MARK: Duration = Duration::from_secs(10);
+
 /// Marks of a wait at which progress is worth a write: 10 s, then at doubled distance up to 10 minutes. Gives the last
 /// mark reached, `None` before the first.
 pub(crate) fn progress_mark(waited: Duration) -> Option<Duration> {
-    let (first, widest) = (Duration::from_secs(10), Duration::from_mins(10));
+    let (first, widest) = (FIRST_MARK, Duration::from_mins(10));
     let (mut mark, mut step) = (first, first * 2);
     if waited < mark {
         return None;

@@ -162,3 +162,24 @@ fn records_with_running(
         .insert(seinode_core::ident::TaskId::new(id), story::record(id, task_type, None, status, scene.now));
     records
 }
+
+#[test]
+fn l07_a_time_limit_does_not_start_from_before_the_dark() {
+    // The restore took three hours; the sidecar went away before the start of the next task was stored.
+    let mut scene = story::at_task(node::full_s3(), &TaskType::ConfigApply);
+    scene.now = scene.now.checked_add(Duration::from_hours(3)).expect("a time");
+    scene.observed.pods = Seen::Present(Vec::new());
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::NotAsked);
+    let written = marks(&scene, [0, 300, 599].into_iter());
+    assert!(written.iter().all(|(_, message)| message.contains("the pod does not exist yet")), "{written:?}");
+    // Ten minutes of it are the limit, from when it was seen.
+    let line = |seconds| {
+        let mut scene = scene.clone();
+        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the first mark") };
+        let write = commit.write().clone();
+        scene.store(&write);
+        digest::of(&scene.later(Duration::from_secs(seconds)))
+    };
+    assert!(line(580).starts_with("commit Active"), "{}", line(580));
+    assert_eq!(line(600), "commit Failed Failed");
+}

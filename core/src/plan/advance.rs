@@ -144,9 +144,11 @@ fn current(status: &SeiNodeStatus) -> Option<(usize, StoredTask)> {
     plan.tasks.get(index).cloned().map(|task| (index, task))
 }
 
-/// Whether a task of the type is complete in a plan, and whether the plan has one at all.
+/// Whether every task of the type is complete in a plan; `None` if the plan has none.
 pub(crate) fn is_complete(plan: &StoredPlan, task_type: &TaskType) -> Option<bool> {
-    plan.tasks.iter().find(|t| t.task_type == *task_type).map(|t| t.status == TaskStatus::Complete)
+    let mut of_type = plan.tasks.iter().filter(|t| t.task_type == *task_type).peekable();
+    of_type.peek()?;
+    Some(of_type.all(|t| t.status == TaskStatus::Complete))
 }
 
 /// How long a task has been current.
@@ -175,7 +177,13 @@ fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Ti
             moments.extend(of_plan.map(|r| stored(&r.completed_at).map(|at| at.min(world.now))));
         }
     }
-    moments.into_iter().flatten().filter(|at| *at <= world.now).max().unwrap_or(world.now)
+    let latest = moments.into_iter().flatten().filter(|at| *at <= world.now).max().unwrap_or(world.now);
+    if world.observed.sidecar_tasks.present().is_some() {
+        return latest;
+    }
+    // In the dark an earlier task may have ended just now: no time limit starts from longer ago than the first mark.
+    let recent = world.now.checked_sub(retry::FIRST_MARK).unwrap_or(world.now);
+    latest.max(recent)
 }
 
 /// Whether a task has been current for longer than it may: since its turn, its pod's start, or the last resume. Time in
