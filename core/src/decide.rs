@@ -122,6 +122,15 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         }
         Stage::Idle => {}
     }
+    match scale::leftover(world) {
+        Scale::Right => {}
+        Scale::Look(topics) => return Decision::Look(topics),
+        Scale::Do(effect) => return settle(draft, vec![effect], decision::Rest::new(NOW, why)),
+        Scale::Wait(reason, wake) => {
+            why.push(reason);
+            return settle(draft, Vec::new(), decision::Rest::new(wake, why));
+        }
+    }
     if held.is_some() {
         why.extend(held.clone().map(WaitingOn::Held));
     }

@@ -127,6 +127,34 @@ fn rivals(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Scale> {
     }
 }
 
+/// A bootstrap Job of ours that was never let go and that no plan wants: made by a write that came late. It is removed, by
+/// uid and version, after a look past the cache; one that runs or has run is none of this rule's.
+pub(crate) fn leftover(world: World<'_>) -> Scale {
+    let Some(job) = world.observed.job.present() else { return Scale::Right };
+    let inert = is_suspended(job) && job.status.as_ref().is_none_or(|s| s.start_time.is_none());
+    let ours = owner::of(&job.metadata, world.node) == Owner::Ours;
+    if !inert || !ours || job.metadata.deletion_timestamp.is_some() {
+        return Scale::Right;
+    }
+    let wanted = BTreeSet::from([Topic::Node, Topic::Job]);
+    if !wanted.is_subset(&world.observed.looked) {
+        return Scale::Look(wanted);
+    }
+    let Target { object, uid, version } = of_job(world, job);
+    let id = EffectId::new(format!("leftover/{uid}/{version}"));
+    match world.observed.fault(&id) {
+        Some(fault) => Scale::Wait(
+            WaitingOn::Bootstrap(format!("a leftover Job could not be removed: {}", fault.text())),
+            Wake::After(AGAIN),
+        ),
+        None => Scale::Do(Effect {
+            id,
+            task: None,
+            op: Op::Delete { target: object, uid, version: Some(version) },
+        }),
+    }
+}
+
 /// A pod that mounts the claim, or what can't be told about it.
 fn others_on_the_claim(world: World<'_>) -> Option<Scale> {
     let claim = mode::data_claim_name(world.node.name(), &world.node.spec);

@@ -219,3 +219,27 @@ fn a_paused_imported_claim_is_watched_by_its_own_name() {
     assert_eq!(shown.message, "a pod still mounts claim old-data");
     assert_eq!(scene::noon(), scene.now);
 }
+
+#[test]
+fn w1_an_inert_job_that_no_plan_wants_is_removed_and_one_that_ran_is_not() {
+    let mut scene = settled(story::running(node::bootstrap()));
+    let job =
+        seinode_core::render::bootstrap_job(&scene.node, &scene.settings.platform, true).expect("a Job");
+    let late = object::stored(job, "uid-of-job", 77);
+    scene.observed.job = Seen::Present(late.clone());
+    assert_eq!(digest::first(&scene.clone().looking([])), "look Node, Job");
+    let removed = effects(&scene).into_iter().next().expect("a removal");
+    let Op::Delete { target, uid, version } = removed.op else { panic!("a delete") };
+    assert_eq!(
+        (target.name.as_str(), uid.as_str()),
+        (late.metadata.name.as_deref().unwrap_or(""), "uid-of-job")
+    );
+    assert_eq!(version.map(|v| v.to_string()), late.metadata.resource_version);
+
+    let mut let_go = late.clone();
+    let_go.spec.get_or_insert_default().suspend = Some(false);
+    scene.observed.job = Seen::Present(let_go);
+    assert_eq!(effects(&scene), []);
+    scene.observed.job = Seen::Present(object::owned_by(late, None));
+    assert_eq!(effects(&scene), []);
+}
