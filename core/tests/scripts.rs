@@ -298,6 +298,7 @@ fn seid_starts_when_the_sidecar_says_200_and_takes_the_place_of_the_shell() {
 
 /// The interrupt is what ends seid at its height; a program that is started with it ignored may never see it. What the
 /// test itself was started with ignored (in the background, say) is none of the script's doing.
+#[allow(clippy::disallowed_methods, reason = "the bans are for the core, not for its tests")]
 fn assert_ignores_nothing(lab: &Lab) {
     let mask = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap();
     let own = std::fs::read_to_string("/proc/self/status").unwrap();
