@@ -301,7 +301,7 @@ fn seid_starts_when_the_sidecar_says_200_and_takes_the_place_of_the_shell() {
 #[allow(clippy::disallowed_methods, reason = "the bans are for the core, not for its tests")]
 fn assert_ignores_nothing(lab: &Lab) {
     let mask = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap();
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = fs::read_to_string("/proc/self/status").unwrap();
     let own = own.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     let ignored = lab.log("ignored");
     let (hangup, interrupt, quit, terminate) = (1, 1 << 1, 1 << 2, 1 << 14);
