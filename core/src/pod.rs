@@ -26,14 +26,18 @@ pub(crate) fn of_job<'a>(pods: &'a Seen<Vec<Pod>>, job: &Job) -> Seen<&'a Pod> {
     controlled(pods, "Job", uid)
 }
 
+/// Whether the controller of a pod is of this kind and uid.
+pub(crate) fn is_controlled_by(pod: &Pod, kind: &str, uid: &str) -> bool {
+    owner::controller(&pod.metadata).is_some_and(|c| c.kind == kind && c.uid == uid)
+}
+
 fn controlled<'a>(pods: &'a Seen<Vec<Pod>>, kind: &str, uid: &str) -> Seen<&'a Pod> {
     match pods {
         Seen::Unknown(blind) => Seen::Unknown(blind.clone()),
         Seen::Absent => Seen::Absent,
-        Seen::Present(pods) => pods
-            .iter()
-            .find(|p| owner::controller(&p.metadata).is_some_and(|c| c.kind == kind && c.uid == uid))
-            .map_or(Seen::Absent, Seen::Present),
+        Seen::Present(pods) => {
+            pods.iter().find(|p| is_controlled_by(p, kind, uid)).map_or(Seen::Absent, Seen::Present)
+        }
     }
 }
 

@@ -103,10 +103,14 @@ pub(super) fn completion(turn: &Turn<'_>) -> Step {
     match &observed.pods {
         Seen::Unknown(blind) => turn.look(Topic::Pods, blind),
         Seen::Absent => Step::Lost("the pod of the bootstrap Job is gone".to_owned()),
-        Seen::Present(pods) => match pods.iter().find(|p| is_of(p, &uid)).and_then(own_end) {
-            Some(code) => Step::Fail(format!("the bootstrap ended with exit code {code}: {}", message(job))),
-            None => Step::Lost("the pod of the bootstrap Job was evicted or removed".to_owned()),
-        },
+        Seen::Present(pods) => {
+            match pods.iter().find(|p| pod::is_controlled_by(p, "Job", uid.as_str())).and_then(own_end) {
+                Some(code) => {
+                    Step::Fail(format!("the bootstrap ended with exit code {code}: {}", message(job)))
+                }
+                None => Step::Lost("the pod of the bootstrap Job was evicted or removed".to_owned()),
+            }
+        }
     }
 }
 
@@ -171,10 +175,6 @@ fn own_end(pod: &Pod) -> Option<i32> {
     pod::container(pod, pod::SEID)?.state.as_ref()?.terminated.as_ref().map(|t| t.exit_code)
 }
 
-fn is_of(pod: &Pod, job: &Uid) -> bool {
-    owner::controller(&pod.metadata).is_some_and(|c| c.kind == "Job" && c.uid == job.as_str())
-}
-
 /// `teardown-bootstrap`: absence is the goal, and a pod not seen gone is never assumed gone.
 pub(super) fn teardown(turn: &Turn<'_>) -> Step {
     match removal(turn.world, &turn.task.id) {
@@ -194,8 +194,7 @@ pub(super) fn teardown(turn: &Turn<'_>) -> Step {
 
 fn is_of_statefulset(world: World<'_>, pod: &Pod) -> bool {
     let uid = world.observed.statefulset.present().map(|s| owner::uid(&s.metadata));
-    let controller = owner::controller(&pod.metadata);
-    controller.is_some_and(|c| c.kind == "StatefulSet" && uid.is_some_and(|uid| uid.as_str() == c.uid))
+    uid.is_some_and(|uid| pod::is_controlled_by(pod, "StatefulSet", uid.as_str()))
 }
 
 /// Whether a Service of ours selects the bootstrap pod only.

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 
 use super::child::in_the_way;
-use super::{Step, Turn};
-use crate::api::condition::{ConditionStatus, ConditionType};
+use super::{Step, Turn, conclude};
+use crate::api::condition::ConditionType;
 use crate::api::mode::{self, Mode};
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
@@ -96,20 +96,7 @@ fn create(turn: &Turn<'_>) -> Step {
 }
 
 fn import(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
-    let step = import_checks(turn);
-    let (status, reason, message) = match &step {
-        Step::Done => (ConditionStatus::True, "PVCValidated", "the imported claim is fit".to_owned()),
-        Step::Fail(error) => (ConditionStatus::False, "PVCInvalid", error.clone()),
-        Step::Wait(why, _) => (ConditionStatus::False, "PVCNotReady", why.to_string()),
-        Step::Do(_)
-        | Step::StoreThenDo(_)
-        | Step::Look(_)
-        | Step::Retry { .. }
-        | Step::NotOurs(_)
-        | Step::Lost(_) => return step,
-    };
-    draft.condition(ConditionType::ImportPvcReady, status, reason, &message);
-    step
+    conclude(draft, ConditionType::ImportPvcReady, "PVC", "the imported claim is fit", import_checks(turn))
 }
 
 /// The checks of `seinode.md` 10.1, in its order. The claim is never changed.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::TaskType;
+use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::status::StoredTask;
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
@@ -231,6 +232,23 @@ impl Turn<'_> {
 
 /// Longest wait between two attempts of a write (contract: "back-off to 60 s").
 const MOST_BACKOFF: Duration = Duration::from_mins(1);
+
+/// Shows the result of a check as a condition; its reasons are `word` with Validated, NotReady or Invalid.
+fn conclude(draft: &mut StatusDraft<'_>, kind: ConditionType, word: &str, fit: &str, step: Step) -> Step {
+    let (status, suffix, message) = match &step {
+        Step::Done => (ConditionStatus::True, "Validated", fit.to_owned()),
+        Step::Fail(error) => (ConditionStatus::False, "Invalid", error.clone()),
+        Step::Wait(why, _) => (ConditionStatus::False, "NotReady", why.to_string()),
+        Step::Do(_)
+        | Step::StoreThenDo(_)
+        | Step::Look(_)
+        | Step::Retry { .. }
+        | Step::NotOurs(_)
+        | Step::Lost(_) => return step,
+    };
+    draft.condition(kind, status, &format!("{word}{suffix}"), &message);
+    step
+}
 
 /// The rule of the current task.
 pub(crate) fn step(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {

@@ -44,8 +44,10 @@ pub(super) fn replace_pod(turn: &Turn<'_>) -> Step {
         Seen::Present(pods) => pods,
     };
     let uid = owner::uid(&sts.metadata);
-    let old: Vec<&Pod> =
-        pods.iter().filter(|p| is_of(p, uid.as_str()) && revision_of(p) != Some(revision)).collect();
+    let old: Vec<&Pod> = pods
+        .iter()
+        .filter(|p| pod::is_controlled_by(p, "StatefulSet", uid.as_str()) && revision_of(p) != Some(revision))
+        .collect();
     if old.is_empty() {
         return Step::Done;
     }
@@ -108,10 +110,6 @@ fn rolled_template<'a>(turn: &Turn<'a>) -> Result<(&'a StatefulSet, &'a str), St
         }
         _ => Err(wait("the StatefulSet's new template was not observed by its controller yet".to_owned())),
     }
-}
-
-fn is_of(pod: &Pod, statefulset_uid: &str) -> bool {
-    owner::controller(&pod.metadata).is_some_and(|c| c.kind == "StatefulSet" && c.uid == statefulset_uid)
 }
 
 fn revision_of(pod: &Pod) -> Option<&str> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::params::text;
-use super::{Step, Turn};
-use crate::api::condition::{ConditionStatus, ConditionType};
+use super::{Step, Turn, conclude};
+use crate::api::condition::ConditionType;
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
 use crate::explain::WaitingOn;
@@ -34,7 +34,7 @@ pub(super) fn signing_key(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step 
     };
     let step =
         text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
-    conclude(draft, ConditionType::SigningKeyReady, "SigningKey", step)
+    conclude(draft, ConditionType::SigningKeyReady, "SigningKey", "the Secret is fit", step)
 }
 
 /// `validate-node-key`.
@@ -42,13 +42,13 @@ pub(super) fn node_key(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
     let fields: Check = |secret| json_fields(secret, "node_key.json", &["priv_key.type", "priv_key.value"]);
     let step =
         text(&turn.task.params, "secretName").map_or_else(Step::Fail, |name| check(turn, &name, fields));
-    conclude(draft, ConditionType::NodeKeyReady, "NodeKey", step)
+    conclude(draft, ConditionType::NodeKeyReady, "NodeKey", "the Secret is fit", step)
 }
 
 /// `validate-operator-keyring`. The keyring is never decrypted.
 pub(super) fn operator_keyring(turn: &Turn<'_>, draft: &mut StatusDraft<'_>) -> Step {
     let step = keyring(turn).unwrap_or_else(Step::Fail);
-    conclude(draft, ConditionType::OperatorKeyringReady, "OperatorKeyring", step)
+    conclude(draft, ConditionType::OperatorKeyringReady, "OperatorKeyring", "the Secret is fit", step)
 }
 
 fn keyring(turn: &Turn<'_>) -> Result<Step, String> {
@@ -122,21 +122,4 @@ fn json_fields(secret: &SecretData, key: &str, fields: &[&str]) -> Result<(), St
         }
     }
     Ok(())
-}
-
-/// Shows the result as a condition.
-fn conclude(draft: &mut StatusDraft<'_>, condition: ConditionType, word: &str, step: Step) -> Step {
-    let (status, suffix, message) = match &step {
-        Step::Done => (ConditionStatus::True, "Validated", "the Secret is fit".to_owned()),
-        Step::Fail(error) => (ConditionStatus::False, "Invalid", error.clone()),
-        Step::Wait(why, _) => (ConditionStatus::False, "NotReady", why.to_string()),
-        Step::Do(_)
-        | Step::StoreThenDo(_)
-        | Step::Look(_)
-        | Step::Retry { .. }
-        | Step::NotOurs(_)
-        | Step::Lost(_) => return step,
-    };
-    draft.condition(condition, status, &format!("{word}{suffix}"), &message);
-    step
 }
