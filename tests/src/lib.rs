@@ -1,5 +1,6 @@
 //! The laws, the scenarios, and the real control plane that they run against.
 
+pub mod campaign;
 pub mod laws;
 pub mod live;
 pub mod stage;
