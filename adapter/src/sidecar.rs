@@ -150,7 +150,10 @@ impl Sidecars {
         match self.call(node, Method::POST, "/v0/tasks", Some(body), CALL_LIMIT).await {
             Ok(answer) => match answer.status() {
                 StatusCode::CREATED | StatusCode::ACCEPTED => Ok(()),
-                // Not final: a database that can't be written also shows as 400 (`sidecar.md` 4).
+                // Final only if it lasts: a database that can't be written also shows as 400 (`sidecar.md` 4).
+                StatusCode::BAD_REQUEST => {
+                    Err(Fault::Terminal(format!("{}{}", refusal(answer.status()), error_text(answer.body()))))
+                }
                 other => Err(Fault::Transient(format!("{}{}", refusal(other), error_text(answer.body())))),
             },
             Err(CallError::NotSent(text)) => Err(Fault::Transient(text)),

@@ -9,6 +9,7 @@ use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode;
 use crate::api::status::StoredPlan;
 use crate::api::{self, NodePhase, TaskType};
+use crate::config;
 use crate::converge::{self, Children};
 use crate::decision::{self, Act, Commit, Decision, Place, Wake};
 use crate::deletion;
@@ -25,6 +26,7 @@ use crate::plan::advance::{self, Broken, Progress};
 use crate::plan::recipe::{self, Inputs};
 use crate::plan::supersede::{self, Rest};
 use crate::plan::{self, Stage, choose, cursor};
+use crate::render::names;
 use crate::rivals::{self, Permit};
 use crate::scale::{self, Scale};
 use crate::steady::{self, CanBeAsked};
@@ -157,7 +159,14 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         return with_start(world, draft, why, Wake::After(GATE_POLL));
     }
     let Some((recipe, drifted)) = chosen else {
-        let wake = steady::wake(&draft);
+        let mut wake = steady::wake(&draft);
+        if config::is_due(&draft) && held.is_none() && matches!(asked, CanBeAsked::Yes) {
+            match compare_config(world, &mut draft) {
+                Compared::Done => {}
+                Compared::Look(topics) => return Decision::Look(topics),
+                Compared::InTheDark => wake = wake.sooner(Wake::After(steady::HEALTH_POLL)),
+            }
+        }
         return with_start(world, draft, why, wake);
     };
     let left = failure::back_off(&draft);
@@ -196,6 +205,30 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         return begin(world, draft, recipe.plan(node));
     }
     begin(world, draft, recipe.plan(node))
+}
+
+/// How far a comparison of config and spec came.
+enum Compared {
+    Done,
+    Look(BTreeSet<Topic>),
+    InTheDark,
+}
+
+/// Compares the config of a Running node with its spec, from the sidecar's records.
+fn compare_config(world: World<'_>, draft: &mut StatusDraft<'_>) -> Compared {
+    let observed = world.observed;
+    let mut needed = BTreeSet::from([Topic::SidecarTasks]);
+    if peers::needs_nodes(&world.node.spec) {
+        needed.insert(Topic::Peers);
+    }
+    needed.retain(|topic| !observed.has_looked(topic));
+    if !needed.is_empty() {
+        return Compared::Look(needed);
+    }
+    let Some(records) = observed.sidecar_tasks.present() else { return Compared::InTheDark };
+    let peers = peers::resolve(world.node, &observed.peers, &world.node.status.resolved_peers);
+    config::compare(draft, records.values(), &peers);
+    Compared::Done
 }
 
 /// Whether a Running node shares a key with another one that runs, from the caches; shown on the node.
@@ -243,32 +276,69 @@ fn failed(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) ->
 /// Builds the first plan of a node, or the one that it starts over with.
 fn first_plan(world: World<'_>, mut draft: StatusDraft<'_>, blocked: Option<WaitingOn>) -> Decision {
     let node = world.node;
+    let (plan, peers) = match init_plan(world, &mut draft, node.status.plan.as_ref(), blocked) {
+        Ok(built) => built,
+        Err(Not::Yet(decision)) => return decision,
+        Err(Not::Held(why, wake)) => return hold(draft, why, wake),
+    };
+    let text = format!("plan {} is under way", plan.id);
+    draft.condition(ConditionType::Ready, ConditionStatus::False, "Initializing", &text);
+    draft.fields().resolved_peers(peers);
+    begin(world, draft, plan)
+}
+
+/// Why there is no init plan.
+enum Not {
+    /// This comes first.
+    Yet(Decision),
+    /// The node is held until something changes.
+    Held(WaitingOn, Wake),
+}
+
+/// The init plan that today's spec asks for, with the peers it was built with, if the node may have one: its spec is valid,
+/// its witnesses are known (`blocked`: they are not), and nobody else has its keys or its claim.
+fn init_plan(
+    world: World<'_>,
+    draft: &mut StatusDraft<'_>,
+    before: Option<&StoredPlan>,
+    blocked: Option<WaitingOn>,
+) -> Result<(StoredPlan, Vec<String>), Not> {
+    let node = world.node;
+    if let Some(text) = too_long(node) {
+        return Err(Not::Held(WaitingOn::NameTooLong(text), Wake::OnChange));
+    }
     if let Err(error) = mode::validate(&node.spec) {
-        return hold(draft, WaitingOn::SpecInvalid(error.to_string()), Wake::OnChange);
+        return Err(Not::Held(WaitingOn::SpecInvalid(error.to_string()), Wake::OnChange));
     }
     if let Some(why) = blocked {
-        return hold(draft, why, Wake::After(GATE_POLL));
+        return Err(Not::Held(why, Wake::After(GATE_POLL)));
     }
-    let resolved = match resolve(world, &draft) {
-        Ok(resolved) => resolved,
-        Err(look) => return look,
-    };
-    match rivals::permit(world, &mut draft) {
+    let resolved = resolve(world, draft).map_err(Not::Yet)?;
+    match rivals::permit(world, draft) {
         Permit::Granted => {}
-        Permit::Look(topics) => return Decision::Look(topics),
-        Permit::Refused(why, wake) => return hold(draft, why, wake),
+        Permit::Look(topics) => return Err(Not::Yet(Decision::Look(topics))),
+        Permit::Refused(why, wake) => return Err(Not::Held(why, wake)),
     }
     // Whether a StatefulSet exists has a say in the plan.
     if let Seen::Unknown(_) = world.observed.statefulset
         && !world.observed.has_looked(&Topic::StatefulSet)
     {
-        return Decision::Look([Topic::StatefulSet].into());
+        return Err(Not::Yet(Decision::Look([Topic::StatefulSet].into())));
     }
-    let plan = choose::first(world, resolved.inputs(), node.status.plan.as_ref()).plan(node);
-    let text = format!("plan {} is under way", plan.id);
-    draft.condition(ConditionType::Ready, ConditionStatus::False, "Initializing", &text);
-    draft.fields().resolved_peers(resolved.peers.clone());
-    begin(world, draft, plan)
+    let plan = choose::first(world, resolved.inputs(), before).plan(node);
+    Ok((plan, resolved.peers))
+}
+
+/// A name that fits, and yet no pod can be made under it (S30). New nodes are refused by the definition.
+fn too_long(node: &api::SeiNode) -> Option<String> {
+    let length = node.name().chars().count();
+    (length > names::LONGEST_NODE).then(|| {
+        format!(
+            "metadata.name has {length} characters, and with more than {} no pod can be made, because a label of it \
+             would pass 63: create the node under a shorter name",
+            names::LONGEST_NODE
+        )
+    })
 }
 
 /// Stamps a new plan and starts with it.
@@ -297,6 +367,11 @@ fn active(
             return with_start(world, draft, vec![why], Wake::OnChange);
         }
         let progress = advance::advance(world, &mut draft, true);
+        if progress.broken.is_some() {
+            // Nothing replaces a plan of a held node.
+            draft.insist();
+            return hold(draft, WaitingOn::Held(text), Wake::OnChange);
+        }
         return carry_on(world, draft, progress, false);
     }
     let valid = mode::validate(&world.node.spec).is_ok();
@@ -373,6 +448,7 @@ fn seed(draft: &mut StatusDraft<'_>, node: &api::SeiNode) {
     use ConditionStatus::{False, Unknown};
     draft.seed(ConditionType::Ready, Unknown, "NotObserved", "nothing is known of the node yet");
     failure::seed(draft);
+    config::seed(draft);
     draft.seed(ConditionType::WorkflowInProgress, False, "NoWorkflow", "no workflow occupies the node");
     draft.seed(
         ConditionType::KeyConflict,
@@ -486,11 +562,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
         }
         Rest::Wait(why, wake) => return settle(draft, Vec::new(), decision::Rest::new(wake, vec![why])),
     }
-    let resolved = match resolve(world, &draft) {
-        Ok(resolved) => resolved,
-        Err(look) => return look,
-    };
-    let next = match &broken {
+    let restarts = match &broken {
         Broken::Lost(at, text) => {
             let restarts = plan.tasks.get(*at).map_or(0, |t| t.retry_count);
             if restarts >= MOST_RESTARTS {
@@ -499,19 +571,39 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
                 draft.close(&Verdict::Failed { index, error });
                 return end(world, draft);
             }
-            let mut next = choose::first(world, resolved.inputs(), None).plan(node);
-            if let Some(task) = next.tasks.iter_mut().find(|t| t.task_type == TaskType::DeployBootstrapJob) {
-                task.retry_count = restarts + 1;
+            Some(restarts)
+        }
+        Broken::NotOurs(_) | Broken::Outdated(_) => None,
+    };
+    let (next, peers) = if node.status.phase == Some(NodePhase::Running) {
+        let resolved = match resolve(world, &draft) {
+            Ok(resolved) => resolved,
+            Err(look) => return look,
+        };
+        let answering = !matches!(steady::can_be_asked(world, &draft), CanBeAsked::No);
+        let chosen = choose::for_running(world, &draft, resolved.inputs(), answering);
+        if let (Some((_, Some(_))), Err(error)) = (&chosen, mode::validate(&node.spec)) {
+            return hold(draft, WaitingOn::SpecInvalid(error.to_string()), Wake::OnChange);
+        }
+        (chosen.map(|(recipe, _)| recipe.plan(node)), resolved.peers)
+    } else {
+        let blocked = gate::witnesses::gate(world, &mut draft);
+        // What follows a lost bootstrap starts from nothing.
+        let before = restarts.is_none().then_some(plan);
+        match init_plan(world, &mut draft, before, blocked) {
+            Ok((mut next, peers)) => {
+                let deploy = next.tasks.iter_mut().find(|t| t.task_type == TaskType::DeployBootstrapJob);
+                if let (Some(task), Some(restarts)) = (deploy, restarts) {
+                    task.retry_count = restarts + 1;
+                }
+                (Some(next), peers)
             }
-            Some(next)
-        }
-        Broken::NotOurs(_) | Broken::Outdated(_) if node.status.phase == Some(NodePhase::Running) => {
-            let answering = !matches!(steady::can_be_asked(world, &draft), CanBeAsked::No);
-            choose::for_running(world, &draft, resolved.inputs(), answering)
-                .map(|(recipe, _)| recipe.plan(node))
-        }
-        Broken::NotOurs(_) | Broken::Outdated(_) => {
-            Some(choose::first(world, resolved.inputs(), Some(plan)).plan(node))
+            Err(Not::Yet(decision)) => return decision,
+            Err(Not::Held(why, wake)) => {
+                // The old plan stays, and what holds the new one is shown at once.
+                draft.insist();
+                return hold(draft, why, wake);
+            }
         }
     };
     let text = match broken {
@@ -525,7 +617,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
     } else if draft.find(&kind).is_some_and(|c| c.status == ConditionStatus::True) {
         draft.condition(kind, ConditionStatus::False, "UpdateComplete", "nothing is left to update");
     }
-    draft.fields().resolved_peers(resolved.peers);
+    draft.fields().resolved_peers(peers);
     draft.supersede(next);
     settle(draft, Vec::new(), decision::Rest::new(NOW, vec![WaitingOn::Replacing(text)]))
 }
@@ -547,6 +639,11 @@ fn end(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
             steady::record_images(world, &mut draft);
         }
         let _ = steady::show(world, &mut draft);
+        let wrote = completed.is_some_and(plan::writes_config);
+        if wrote && let Some(records) = world.observed.sidecar_tasks.present() {
+            let peers = draft.status().resolved_peers.clone();
+            config::compare(&mut draft, records.values(), &peers);
+        }
     } else {
         let why = WaitingOn::NodeFailed(failure_text(&draft));
         show_wait(&mut draft, &why);

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
-use crate::api::status::{FailedTaskDetail, StoredPlan};
+use crate::api::status::{FailedTaskDetail, StoredPlan, StoredTask};
 use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus, TaskType};
 use crate::decision::StatusWrite;
 use crate::failure;
@@ -124,6 +124,13 @@ impl<'a> StatusDraft<'a> {
     /// The node is being deleted.
     pub(crate) fn terminate(&mut self) {
         self.set_phase(NodePhase::Terminating);
+    }
+
+    /// Puts a task before the one at `index` of the active plan; the others keep their ids.
+    pub(crate) fn insert(&mut self, index: usize, task: StoredTask) {
+        if let Some(plan) = self.next.plan.as_mut().filter(|p| index <= p.tasks.len()) {
+            plan.tasks.insert(index, task);
+        }
     }
 
     /// Marks a task of the active plan complete.

@@ -41,6 +41,8 @@ pub enum WaitingOn {
     Pod(String),
     /// The sidecar does not answer, or refuses.
     Sidecar(String),
+    /// The sidecar answers that it will not take a task: its database can't be written, or the task is unknown to it.
+    Refused(TaskType, String),
     /// The sidecar is carrying out a task.
     TaskRunning(TaskType),
     /// A failed task waits for its next attempt.
@@ -65,7 +67,14 @@ pub enum WaitingOn {
     Held(String),
     /// A failure is not tried again before its back-off is over.
     BackingOff(String),
+    /// The name is too long for a pod to be made.
+    NameTooLong(String),
 }
+
+/// Reason of a task that the sidecar refuses.
+pub(crate) const REFUSED: &str = "SidecarRefused";
+/// How its text begins: a node that serves stays Ready, and only the message tells.
+pub(crate) const REFUSAL: &str = "the sidecar does not take";
 
 impl WaitingOn {
     /// The reason of condition `Ready`; CamelCase, of a fixed set, listed in `docs/conditions.md`.
@@ -87,6 +96,7 @@ impl WaitingOn {
             Self::Secret(_) => "SecretNotReady",
             Self::Pod(_) => "WaitingForPod",
             Self::Sidecar(_) => "SidecarUnreachable",
+            Self::Refused(..) => REFUSED,
             Self::TaskRunning(_) => "TaskRunning",
             Self::Retry(..) => "RetryScheduled",
             Self::Applied(_) => "Applied",
@@ -98,6 +108,7 @@ impl WaitingOn {
             Self::Rival(_) => "KeyConflict",
             Self::Held(_) => "SpecHeld",
             Self::BackingOff(_) => "BackingOff",
+            Self::NameTooLong(_) => "NameTooLong",
         }
     }
 }
@@ -123,7 +134,8 @@ impl fmt::Display for WaitingOn {
             | Self::Workflow(text)
             | Self::Rival(text)
             | Self::Held(text)
-            | Self::BackingOff(text) => f.write_str(text),
+            | Self::BackingOff(text)
+            | Self::NameTooLong(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),
             Self::Blind(topic, blind) => write!(f, "can't tell about {topic:?}: {blind}"),
             Self::ForeignObject(kind, name) => write!(
@@ -137,6 +149,7 @@ impl fmt::Display for WaitingOn {
                 )
             }
             Self::Terminating(kind, name) => write!(f, "{kind:?} {name} is being deleted"),
+            Self::Refused(task, text) => write!(f, "{REFUSAL} {task}: {text}"),
             Self::WriteFailed(task, text) => write!(f, "{task}: {text}"),
             Self::TaskRunning(task) => write!(f, "the sidecar is carrying out {task}"),
             Self::Retry(task, attempt, error) => {

@@ -90,7 +90,10 @@ pub(crate) fn back_off(draft: &StatusDraft<'_>) -> Duration {
     ) else {
         return Duration::ZERO;
     };
+    // A failure in the far future was stamped by a clock that has jumped: nothing is known of its age.
+    if retry::elapsed(draft.now(), last) > retry::CLOCK_SKEW {
+        return Duration::ZERO;
+    }
     let wait = retry::elapsed(first, last).clamp(LEAST, MOST);
-    // A clock that has jumped back may make this longer by the jump, never by more than the wait itself.
-    wait.saturating_sub(retry::elapsed(last, draft.now())).min(MOST)
+    wait.saturating_sub(retry::elapsed(last, draft.now()))
 }

@@ -5,6 +5,7 @@
 //! The laws it upholds are listed in `docs/architecture.md`.
 
 pub mod api;
+mod config;
 mod converge;
 mod decide;
 pub mod decision;

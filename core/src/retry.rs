@@ -9,6 +9,9 @@ pub(crate) fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
 }
 
+/// A clock this far ahead of ours says nothing about when something happened.
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
 /// Wait before retry number `n` of a task (`seinode.md` 8.3): 10 s, 20 s, 30 s, 30 s ...
 pub(crate) fn backoff(n: i64) -> Duration {
     let doublings = u32::try_from(n.clamp(0, 5)).unwrap_or(5);

@@ -3,9 +3,13 @@
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
 #![allow(clippy::type_complexity, clippy::large_stack_arrays, reason = "tables of rows, read top down")]
 
-use seinode_core::api::{ConditionType, NodePhase, SeiNode};
+use std::time::Duration;
+
+use seinode_core::Decision;
+use seinode_core::api::{ConditionType, NodePhase, SeiNode, TaskType};
+use seinode_core::ident::TaskId;
 use seinode_core::testkit::{Scene, digest, law, node, story};
-use seinode_core::world::Registry;
+use seinode_core::world::{Registry, Seen, SidecarTaskStatus};
 use serde_json::json;
 
 fn entries(list: &[&str]) -> Registry {
@@ -22,7 +26,7 @@ fn shown(scene: &Scene) -> (String, String, Vec<String>) {
         .expect("the condition is there from the first pass");
     let mut after = scene.clone();
     let syncers = match after.settle() {
-        Some(seinode_core::Decision::Commit(commit)) => commit.write().status.resolved_state_syncers.clone(),
+        Some(Decision::Commit(commit)) => commit.write().status.resolved_state_syncers.clone(),
         _ => scene.node.status.resolved_state_syncers.clone(),
     };
     (condition.status.to_string(), condition.reason, syncers)
@@ -127,7 +131,7 @@ fn each_row_of_the_gate() {
 fn a_closed_gate_is_looked_at_every_thirty_seconds_and_says_what_is_missing() {
     let mut scene = story::fresh(syncing(&[]));
     scene.observed.registry = entries(&["a:1"]);
-    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
     let write = commit.write().clone();
     scene.store(&write);
     let line = digest::of(&scene);
@@ -173,10 +177,85 @@ fn v3_an_invalid_spec_is_held_and_shown() {
     let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
     assert_eq!(ready.reason, "InvalidSpec");
     assert_eq!(digest::of(&scene), "commit none none");
-    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
     let write = commit.write().clone();
     scene.store(&write);
     assert!(digest::of(&scene).starts_with("rest on change: validator:"), "{}", digest::of(&scene));
+}
+
+#[test]
+fn s30_a_name_that_is_too_long_for_a_pod_has_a_reason_of_its_own() {
+    for (length, reason) in [(52, "Initializing"), (53, "NameTooLong")] {
+        let mut node = node::full();
+        node.metadata.name = Some("n".repeat(length));
+        let ready = digest::condition(&story::fresh(node), &ConditionType::Ready).expect("a condition");
+        assert_eq!(ready.reason, reason, "{length}: {}", ready.message);
+    }
+}
+
+/// The record of the current task holds other params than ours, so the plan has to be replaced.
+fn with_foreign_record(node: SeiNode) -> Scene {
+    let mut scene = story::at_task(node, &TaskType::ConfigApply);
+    let plan = scene.node.status.plan.clone().expect("a plan");
+    let task = plan.tasks.iter().find(|t| t.task_type == TaskType::ConfigApply).expect("one");
+    let record = story::record(
+        &task.id,
+        &TaskType::ConfigApply,
+        Some(json!({"mode": "archive"})),
+        SidecarTaskStatus::Completed,
+        scene.now,
+    );
+    let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("records") };
+    records.insert(TaskId::new(&task.id), record);
+    scene
+}
+
+#[test]
+fn a_plan_that_replaces_another_passes_the_same_gates_as_a_first_one() {
+    let plan_after = |scene: &Scene| match scene.clone().settle() {
+        Some(Decision::Commit(commit)) => commit.write().status.plan.clone().expect("a plan").id,
+        _ => scene.node.status.plan.clone().expect("a plan").id,
+    };
+    let scene = with_foreign_record(syncing(&[]));
+    let old = scene.node.status.plan.clone().expect("a plan").id;
+    assert_ne!(plan_after(&scene), old, "nothing stands in the way");
+
+    let mut without_witnesses = scene.clone();
+    without_witnesses.observed.registry = entries(&["only:1"]);
+    assert_eq!(plan_after(&without_witnesses), old);
+    let ready = digest::condition(&without_witnesses, &ConditionType::Ready).expect("a condition");
+    assert_eq!(ready.reason, "WaitingForWitnesses");
+
+    // A held node keeps its plan, whatever is wrong with it.
+    let mut held = scene.clone();
+    held.node.spec.chain_id = "another".into();
+    assert_eq!(plan_after(&held), old);
+    let ready = digest::condition(&held, &ConditionType::Ready).expect("a condition");
+    assert_eq!(ready.reason, "SpecHeld");
+
+    let mut invalid = scene;
+    let full = invalid.node.spec.full_node.as_mut().expect("a full node");
+    full.snapshot_generation = serde_json::from_value(json!({})).ok();
+    assert_eq!(plan_after(&invalid), old);
+    let ready = digest::condition(&invalid, &ConditionType::Ready).expect("a condition");
+    assert_eq!(ready.reason, "InvalidSpec");
+}
+
+#[test]
+fn l15_a_clock_that_jumps_back_does_not_prolong_a_back_off() {
+    let mut scene = story::failed(node::full());
+    for generation in 1..=2 {
+        scene.node.metadata.generation = Some(generation);
+        let Some(Decision::Commit(commit)) = scene.settle() else {
+            panic!("the failure is adopted, the edit seen")
+        };
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    assert!(digest::of(&scene).starts_with("rest 60000ms"), "{}", digest::of(&scene));
+    let hour = Duration::from_hours(1);
+    scene.now = scene.now.checked_sub(hour).expect("a time");
+    assert!(digest::of(&scene).contains("Initializing"), "{}", digest::of(&scene));
 }
 
 #[test]
@@ -190,7 +269,7 @@ fn s21_an_invalid_spec_of_a_running_node_keeps_it_alive() {
 fn a_failed_node_rests_and_shows_why() {
     let mut scene = story::failed(node::full());
     assert_eq!(digest::of(&scene), "commit Failed Failed");
-    let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
     let write = commit.write().clone();
     scene.store(&write);
     assert_eq!(digest::of(&scene), "rest on change: task ensure-data-pvc failed: foreign claim");

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seinode_core::api::{Stamp, TaskType};
+use seinode_core::Decision;
+use seinode_core::api::{ConditionType, Stamp, TaskType};
 use seinode_core::effect::{Fault, Outcome};
 use seinode_core::ident::TaskId;
 use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
@@ -125,7 +126,7 @@ fn each_row_of_the_table() {
 fn a_record_that_is_not_ours_replaces_the_plan_with_new_ids() {
     let scene = with_record(at(&GENESIS, 0), &GENESIS, |r| r.task_type = "mark-ready".into());
     let mut after = scene.clone();
-    let Some(seinode_core::Decision::Commit(commit)) = after.settle() else { panic!("a commit") };
+    let Some(Decision::Commit(commit)) = after.settle() else { panic!("a commit") };
     let (old, new) =
         (scene.node.status.plan.expect("a plan"), commit.write().status.plan.clone().expect("a plan"));
     assert_ne!(old.id, new.id);
@@ -167,7 +168,7 @@ fn polls_of_a_running_task_slow_down_to_five_seconds() {
     assert!(wait(4).starts_with("rest 1000ms"));
     // From 10 s on the wait is shown on the object too.
     let mut long = running().later(Duration::from_mins(1));
-    let Some(seinode_core::Decision::Commit(commit)) = long.settle() else { panic!("the mark of 30 s") };
+    let Some(Decision::Commit(commit)) = long.settle() else { panic!("the mark of 30 s") };
     let answer = scene::stored(&long.node, commit.write());
     let (_, rest) = commit.stored(&answer).expect("stored").into_parts();
     assert!(digest::said(&rest).starts_with("rest 5000ms"), "{}", digest::said(&rest));
@@ -210,11 +211,63 @@ fn l07_a_sidecar_that_does_not_answer_is_waited_for() {
 fn a_submit_that_went_wrong_is_looked_at_again_before_anything_else() {
     let mut scene = at(&GENESIS, 0);
     let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
-    for fault in [Fault::Ambiguous, Fault::Transient, Fault::Terminal, Fault::Conflict] {
+    for fault in [Fault::Ambiguous, Fault::Transient, Fault::Conflict] {
         let result = Err(fault("no route to host".to_owned()));
         scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
         assert_eq!(digest::of(&scene), "rest 100ms: no route to host");
     }
+}
+
+#[test]
+fn s17_a_refusal_is_waited_out_and_fails_the_plan_when_it_lasts() {
+    let mut scene = at(&GENESIS, 0);
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    let result = Err(Fault::Terminal("400: unknown type".to_owned()));
+    scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+    let text = "the sidecar does not take configure-genesis: 400: unknown type";
+    assert_eq!(digest::of(&scene), format!("rest 100ms: {text}"));
+    // The turn of the task is stored with what is shown of the refusal.
+    let mut later = scene.later(Duration::from_secs(11));
+    let Some(Decision::Commit(commit)) = later.settle() else { panic!("the refusal is shown") };
+    let write = commit.write().clone();
+    later.store(&write);
+    let shown = digest::condition(&later, &ConditionType::Ready).expect("it is stored");
+    assert_eq!((shown.reason.as_str(), shown.message.contains(text)), ("SidecarRefused", true));
+    let mut at_last = later.later(Duration::from_mins(11));
+    let result = Err(Fault::Terminal("400: unknown type".to_owned()));
+    at_last.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+    assert_eq!(digest::of(&at_last), "commit Failed Failed");
+}
+
+#[test]
+fn s17_one_refusal_after_a_long_silence_fails_nothing() {
+    let scene = at(&GENESIS, 0).later(Duration::from_mins(30));
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    let mut refused = scene;
+    let result = Err(Fault::Terminal("400: disk is full".to_owned()));
+    refused.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+    assert!(!digest::of(&refused).contains("Failed"), "{}", digest::of(&refused));
+}
+
+#[test]
+fn a_task_of_another_plan_that_was_sent_meanwhile_means_a_new_plan() {
+    let at_validate = |sent: &str| {
+        let mut scene = story::at_task(node::full(), &TaskType::ConfigValidate);
+        let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("records") };
+        let at = sent.parse().expect("a time");
+        let kind = TaskType::ConfigApply;
+        let record =
+            story::record("other", &kind, Some(json!({"mode": "full"})), SidecarTaskStatus::Completed, at);
+        records.insert(TaskId::new("other"), record);
+        scene
+    };
+    let first = scene::noon();
+    let before = at_validate(&(first - Duration::from_mins(1)).to_string());
+    assert_eq!(digest::of(&before), "act, submit config-validate");
+    let mut after = at_validate(&(first + Duration::from_mins(1)).to_string());
+    let old = after.node.status.plan.clone().expect("a plan").id;
+    let Some(Decision::Commit(commit)) = after.settle() else { panic!("a new plan") };
+    assert_ne!(commit.write().status.plan.as_ref().expect("a plan").id, old);
 }
 
 #[test]

@@ -7,8 +7,11 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::mode;
+use crate::api::{NodePhase, TaskStatus, TaskType};
 use crate::draft::StatusDraft;
 use crate::owner::{self, Owner};
+use crate::plan::recipe::Inputs;
+use crate::plan::supersede;
 use crate::pod;
 use crate::render::{self, labels};
 use crate::world::World;
@@ -27,6 +30,10 @@ struct Identity {
 
 /// Shows whether the node is held, and says why, if it is.
 pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<String> {
+    if let Some(text) = ceremony(world) {
+        draft.condition(ConditionType::SpecHeld, ConditionStatus::True, "SpecChanged", &text);
+        return Some(text);
+    }
     let fields = changed(world);
     if fields.is_empty() {
         let text = "the spec asks for nothing that a live node can't do";
@@ -39,6 +46,34 @@ pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Stri
     );
     draft.condition(ConditionType::SpecHeld, ConditionStatus::True, "SpecChanged", &text);
     Some(text)
+}
+
+/// A ceremony whose genesis transaction may have been made keeps its values: the sidecar's markers keep the old ones, and a
+/// second transaction of one validator spoils the genesis of the network.
+fn ceremony(world: World<'_>) -> Option<String> {
+    if matches!(world.node.status.phase, Some(NodePhase::Running | NodePhase::Terminating)) {
+        return None;
+    }
+    let plan = world.node.status.plan.as_ref()?;
+    let at = plan.tasks.iter().position(|t| t.task_type == TaskType::GenerateGentx)?;
+    let before = plan.tasks.get(..at)?;
+    // From the moment on that its turn has come.
+    if before.iter().any(|t| t.status != TaskStatus::Complete) {
+        return None;
+    }
+    let inputs = Inputs { node: world.node, peers: &[], witnesses: &[] };
+    let kept = |kind: TaskType| {
+        let (kind, wanted) = inputs.task(kind);
+        plan.tasks.iter().filter(|t| t.task_type == kind).all(|t| supersede::same(t, &wanted))
+    };
+    let same = mode::has_genesis_ceremony(&world.node.spec)
+        && kept(TaskType::GenerateIdentity)
+        && kept(TaskType::GenerateGentx);
+    (!same).then(|| {
+        "spec.validator.genesisCeremony can't change once the genesis transaction may have been made: take the edit back, \
+         or delete the node, so that its volume goes too, and create it anew"
+            .to_owned()
+    })
 }
 
 /// The fields of the spec that ask for another identity than the live node has.

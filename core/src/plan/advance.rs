@@ -15,8 +15,9 @@ use crate::api::{SeiNodeStatus, Stamp, TaskStatus, TaskType};
 use crate::decision::Wake;
 use crate::draft::{StatusDraft, Verdict};
 use crate::effect::Effect;
-use crate::explain::WaitingOn;
+use crate::explain::{self, WaitingOn};
 use crate::ident::TaskId;
+use crate::plan::fresh_peers::{self, Patch};
 use crate::plan::{cursor, is_bootstrapping};
 use crate::retry;
 use crate::task::{self, Step, Turn};
@@ -67,6 +68,20 @@ pub(crate) fn advance(world: World<'_>, draft: &mut StatusDraft<'_>, held: bool)
             draft.close(&Verdict::Failed { index, error });
             progress.ended = true;
             return progress;
+        }
+        match fresh_peers::before(world, draft, index, &task) {
+            Patch::NotNeeded => {}
+            Patch::Look(topics) => {
+                progress.looks = topics;
+                return progress;
+            }
+            Patch::Insert(patch, resolved) => {
+                // Stored before it is sent.
+                draft.insert(index, patch);
+                draft.fields().resolved_peers(resolved);
+                progress.wait(WaitingOn::Applied(TaskType::ConfigPatch), Wake::After(Duration::ZERO));
+                return progress;
+            }
         }
         let since = turn_since(world, draft.status(), &task);
         draft.turn(index, since);
@@ -195,7 +210,12 @@ fn timed_out(
     why: &WaitingOn,
     since: Timestamp,
 ) -> Option<String> {
-    let limit = task::time_limit(&task.task_type)?;
+    let limit = match why {
+        // Seen at more than one mark, so it is no passing trouble of the sidecar's disk.
+        WaitingOn::Refused(..) if was_refused(world) => task::REFUSAL_LIMIT,
+        WaitingOn::Refused(..) => return None,
+        _ => task::time_limit(&task.task_type)?,
+    };
     if matches!(why, WaitingOn::Blind(..) | WaitingOn::Sidecar(_)) {
         return None;
     }
@@ -207,6 +227,12 @@ fn timed_out(
     let waited = retry::elapsed(from, world.now);
     (waited > limit)
         .then(|| format!("not done within {}: {}", retry::human(limit), crate::draft::cut(&why.to_string())))
+}
+
+/// Whether the sidecar's refusal is what is shown already.
+fn was_refused(world: World<'_>) -> bool {
+    condition::find(&world.node.status.conditions, &ConditionType::Ready)
+        .is_some_and(|c| c.reason == explain::REFUSED || c.message.contains(explain::REFUSAL))
 }
 
 /// Shows a long wait on the object: at 10 s, then at doubled distance. The message carries the mark, so the same mark is

@@ -8,9 +8,9 @@ use crate::api::SeiNode;
 use crate::api::mode::{self, Mode};
 
 /// Override of the peers' list; always present.
-const PEERS: &str = "network.p2p.persistent_peers";
+pub(crate) const PEERS: &str = "network.p2p.persistent_peers";
 /// Override of the published address.
-const ADDRESS: &str = "network.p2p.external_address";
+pub(crate) const ADDRESS: &str = "network.p2p.external_address";
 
 /// What the operator computes for every node (layer 1).
 fn common(node: &SeiNode, peers: &[String]) -> BTreeMap<String, String> {
@@ -66,6 +66,16 @@ pub(crate) fn config_patch(node: &SeiNode, peers: &[String]) -> Value {
     let address = user(ADDRESS).or_else(|| node.spec.external_address.clone()).unwrap_or_default();
     let peers = user(PEERS).unwrap_or_else(|| peers.join(","));
     json!({"files": {"config.toml": {"p2p": {"external-address": address, "persistent-peers": peers}}}})
+}
+
+/// The peers in params of `config-patch`, stored or sent.
+pub(crate) fn patched_peers(params: &Value) -> Option<&str> {
+    params.pointer("/files/config.toml/p2p/persistent-peers").and_then(Value::as_str)
+}
+
+/// The published address in params of `config-patch`, stored or sent.
+pub(crate) fn patched_address(params: &Value) -> Option<&str> {
+    params.pointer("/files/config.toml/p2p/external-address").and_then(Value::as_str)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::api::condition::{self, ConditionStatus, ConditionType};
-use crate::api::{NodePhase, PlanPhase, SeiNodeStatus, TaskStatus};
+use crate::api::status::StoredPlan;
+use crate::api::{NodePhase, PlanPhase, SeiNodeStatus, TaskStatus, TaskType};
 use crate::ident;
 
 /// One broken law.
@@ -65,7 +66,18 @@ pub fn step(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
         if finished(&a.phase) && a.phase != b.phase {
             out.push(finding(8, "a finished plan was reopened"));
         }
-        for (x, y) in a.tasks.iter().zip(&b.tasks) {
+        // One task may be put in (S20); the others stay in their order.
+        let grown = b.tasks.len().saturating_sub(a.tasks.len());
+        let at = a.tasks.iter().zip(&b.tasks).position(|(x, y)| x.id != y.id).unwrap_or(a.tasks.len());
+        if b.tasks.len() < a.tasks.len() || grown > 1 {
+            out.push(finding(8, "tasks were taken out of a plan, or more than one was put in"));
+        }
+        let kept = b.tasks.iter().take(at).chain(b.tasks.iter().skip(at + grown));
+        for (x, y) in a.tasks.iter().zip(kept) {
+            if x.id != y.id {
+                out.push(finding(8, format!("task {} is not where it was in its plan", x.task_type)));
+                continue;
+            }
             if x.status == TaskStatus::Complete && y.status != TaskStatus::Complete {
                 out.push(finding(8, format!("task {} was Complete and is not any more", x.task_type)));
             }
@@ -137,8 +149,17 @@ fn door(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
 pub fn derived_ids(status: &SeiNodeStatus) -> Vec<Finding> {
     let tasks =
         status.plan.iter().flat_map(|plan| plan.tasks.iter().enumerate().map(move |(i, t)| (plan, i, t)));
+    // Tasks behind one that was put in while the plan ran (S20) keep the ids of their first places.
+    let moved = |plan: &StoredPlan, index: usize| {
+        let init = plan.tasks.iter().any(|t| t.task_type == TaskType::EnsureDataPvc);
+        let patches = plan.tasks.iter().take(index).filter(|t| t.task_type == TaskType::ConfigPatch);
+        if init { patches.count() } else { 0 }
+    };
     tasks
-        .filter(|(plan, index, task)| task.id != ident::task_id(&plan.id, &task.task_type, *index))
+        .filter(|(plan, index, task)| {
+            let places = index - moved(plan, *index).min(*index)..=*index;
+            !places.into_iter().any(|place| task.id == ident::task_id(&plan.id, &task.task_type, place))
+        })
         .map(|(_, index, task)| finding(9, format!("id of task {index} ({}) is not derived", task.task_type)))
         .collect()
 }

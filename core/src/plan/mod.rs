@@ -5,6 +5,7 @@
 
 pub(crate) mod advance;
 pub(crate) mod choose;
+pub(crate) mod fresh_peers;
 pub(crate) mod intent;
 pub mod lint;
 pub mod recipe;
@@ -85,17 +86,7 @@ impl Recipe {
             .tasks
             .into_iter()
             .enumerate()
-            .map(|(index, (task_type, params))| StoredTask {
-                id: ident::task_id(&id, &task_type, index),
-                status: TaskStatus::Pending,
-                params,
-                submitted_at: None,
-                error: None,
-                max_retries: task::stored_retries(&task_type),
-                retry_count: 0,
-                extra: Map::new(),
-                task_type,
-            })
+            .map(|(index, (task_type, params))| pending(&id, index, task_type, params))
             .collect();
         StoredPlan {
             id,
@@ -107,6 +98,21 @@ impl Recipe {
             failed_task_detail: None,
             extra: Map::new(),
         }
+    }
+}
+
+/// A task that nothing was done for yet; its id follows from the plan's id, its type and its place.
+pub(crate) fn pending(plan: &str, index: usize, task_type: TaskType, params: Value) -> StoredTask {
+    StoredTask {
+        id: ident::task_id(plan, &task_type, index),
+        status: TaskStatus::Pending,
+        params,
+        submitted_at: None,
+        error: None,
+        max_retries: task::stored_retries(&task_type),
+        retry_count: 0,
+        extra: Map::new(),
+        task_type,
     }
 }
 
@@ -165,4 +171,9 @@ pub(crate) fn is_convergence(plan: &StoredPlan) -> bool {
 /// Whether a plan does nothing but mark the sidecar ready.
 pub(crate) fn is_mark_ready(plan: &StoredPlan) -> bool {
     plan.tasks.iter().all(|t| t.task_type == TaskType::MarkReady)
+}
+
+/// Whether a plan has a task that writes config.
+pub(crate) fn writes_config(plan: &StoredPlan) -> bool {
+    plan.tasks.iter().any(|t| matches!(t.task_type, TaskType::ConfigApply | TaskType::ConfigPatch))
 }

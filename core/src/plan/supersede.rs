@@ -45,7 +45,10 @@ pub(crate) fn outdated(world: World<'_>, plan: &StoredPlan, inputs: Inputs<'_>) 
         }
         match wanted.get(task.task_type.as_str()) {
             // Part of some plans of its kind only.
-            None if matches!(task.task_type, TaskType::ReplacePod | TaskType::TeardownBootstrap) => {}
+            None if matches!(
+                task.task_type,
+                TaskType::ReplacePod | TaskType::TeardownBootstrap | TaskType::ConfigPatch
+            ) => {}
             None if done => {}
             None => return Some(format!("task {} is not wanted any more", task.task_type)),
             Some(params) if params.iter().any(|p| same(task, p)) => {}
@@ -65,7 +68,7 @@ fn today(world: World<'_>, plan: &StoredPlan, inputs: Inputs<'_>) -> Option<Reci
 }
 
 /// Whether a stored task has the wanted params, peers, witnesses and `incremental` aside, in any letter case.
-fn same(task: &StoredTask, wanted: &Value) -> bool {
+pub(crate) fn same(task: &StoredTask, wanted: &Value) -> bool {
     essence(&task.params) == essence(wanted)
 }
 

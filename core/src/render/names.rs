@@ -1,5 +1,8 @@
 //! Names, ports and paths that child objects, tasks and people agree on (`seinode.md` 1).
 
+/// Longest name of a node, in characters, that leaves room for the label with the revision of its pod (S30).
+pub const LONGEST_NODE: usize = 52;
+
 /// Name of the ConfigMap of the proxy in front of the sidecar.
 pub fn rbac_proxy_config(node_name: &str) -> String {
     format!("{node_name}-rbac-proxy-config")

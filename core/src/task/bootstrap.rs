@@ -262,9 +262,15 @@ pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
     match &observed.pods {
         Seen::Unknown(blind) => Removal::Wait(WaitingOn::Blind(Topic::Pods, blind.clone())),
         Seen::Absent => Removal::Gone,
-        // A pod of the StatefulSet is none of the bootstrap's; `scale` sees to it that the two never meet.
+        // A pod of the StatefulSet is none of the bootstrap's; `scale` sees to it that the two never meet. Of the
+        // bootstrap's own even a finished one has to go: its name is the address of the sidecar.
         Seen::Present(pods) => {
-            match pods.iter().find(|p| pod::has_volume(p, &claim) && !is_of_statefulset(world, p)) {
+            let bars = |p: &Pod| {
+                let ours =
+                    owner::controller(&p.metadata).is_some_and(|c| c.kind == "Job" && c.name == job_name);
+                if ours { pod::has_volume(p, &claim) } else { pod::mounts(p, &claim) }
+            };
+            match pods.iter().find(|p| bars(p) && !is_of_statefulset(world, p)) {
                 Some(other) => wait(format!("pod {} still mounts claim {claim}", pod::name(other))),
                 None => Removal::Gone,
             }

@@ -25,6 +25,7 @@ use crate::draft::StatusDraft;
 use crate::effect::{Effect, Op};
 use crate::explain::WaitingOn;
 use crate::ident::{EffectId, TaskId};
+use crate::plan;
 use crate::retry;
 use crate::world::{Topic, World};
 
@@ -54,6 +55,8 @@ const fn slow(granted: i64, slow: Duration) -> Rule {
 
 /// A config task takes seconds.
 const CONFIG_LIMIT: Duration = Duration::from_mins(10);
+/// How long a sidecar may refuse a task before the plan fails.
+pub(crate) const REFUSAL_LIMIT: Duration = Duration::from_mins(10);
 /// A pod is pulled, scheduled and started in this time, or a person has to look.
 const ROLLOUT_LIMIT: Duration = Duration::from_mins(30);
 /// Large snapshots and long replays take hours.
@@ -201,6 +204,8 @@ impl Turn<'_> {
             None if done && !self.world.observed.has_looked(topic) => {
                 Step::Look(BTreeSet::from([topic.clone()]))
             }
+            // A repair is not fought over: the next comparison finds what was set back, and shows it.
+            None if done && self.world.node.status.plan.as_ref().is_some_and(plan::is_convergence) => Step::Done,
             None if done => {
                 let text = "it was applied, and somebody else has set it back".to_owned();
                 let wake = Wake::After(retry::poll(self.waited(), Duration::from_secs(1), MOST_BACKOFF));

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::{Step, Turn, retries, wire};
 use crate::api::TaskType;
+use crate::api::status::StoredPlan;
 use crate::decision::Wake;
 use crate::draft::cut;
 use crate::effect::{Fault, Op, Submit};
@@ -27,8 +28,6 @@ use crate::world::{Blind, Seen, SidecarTask, SidecarTaskStatus, Topic, World};
 const FIRST_POLL: Duration = Duration::from_millis(100);
 /// Longest distance of two polls (`seinode.md` 8.2: 5 s).
 const LAST_POLL: Duration = Duration::from_secs(5);
-/// A sidecar's clock this far ahead of ours says nothing about when a run ended.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// The rule of a sidecar task.
 pub(super) fn step(turn: &Turn<'_>) -> Step {
@@ -95,6 +94,11 @@ pub(super) fn step(turn: &Turn<'_>) -> Step {
 /// genesis transaction is waited for, and a mark-ready harms nothing.
 fn stray(turn: &Turn<'_>, records: &std::collections::BTreeMap<TaskId, SidecarTask>) -> Option<Step> {
     let plan = turn.world.node.status.plan.as_ref()?;
+    if let Some(later) = intruder(plan, records) {
+        let text =
+            format!("task {} of another plan was sent to the sidecar while this plan ran", later.task_type);
+        return Some(Step::NotOurs(text));
+    }
     let other = records.values().find(|r| {
         let kind = TaskType::from(r.task_type.clone());
         r.status == SidecarTaskStatus::Running
@@ -111,6 +115,24 @@ fn stray(turn: &Turn<'_>, records: &std::collections::BTreeMap<TaskId, SidecarTa
     Some(match turn.world.observed.fault(&effect.id) {
         None => Step::Do(vec![effect]),
         Some(_) => Step::Wait(why, Wake::After(LAST_POLL)),
+    })
+}
+
+/// A record of a plan type, mark-ready aside, that is not of this plan and was sent after its first task: a second operator
+/// has worked on the node, and what this plan has done may be undone.
+fn intruder<'a>(
+    plan: &StoredPlan,
+    records: &'a std::collections::BTreeMap<TaskId, SidecarTask>,
+) -> Option<&'a SidecarTask> {
+    let sent = |r: &SidecarTask| r.submitted_at.as_ref().and_then(crate::api::Stamp::at);
+    let of_plan = |r: &SidecarTask| plan.tasks.iter().any(|t| t.id == r.id);
+    let first = records.values().filter(|r| of_plan(r)).filter_map(sent).min()?;
+    records.values().find(|r| {
+        let kind = TaskType::from(r.task_type.clone());
+        super::is_of_sidecar(&kind)
+            && kind != TaskType::MarkReady
+            && !of_plan(r)
+            && sent(r).is_some_and(|at| at > first)
     })
 }
 
@@ -145,7 +167,7 @@ fn due(turn: &Turn<'_>, record: &SidecarTask, count: i64) -> Duration {
         return Duration::ZERO;
     };
     let now = turn.world.now;
-    if retry::elapsed(now, ended) > CLOCK_SKEW {
+    if retry::elapsed(now, ended) > retry::CLOCK_SKEW {
         return Duration::ZERO;
     }
     let since = retry::elapsed(ended, now);
@@ -156,10 +178,14 @@ fn send(turn: &Turn<'_>, submit: Op, poll: Wake) -> Step {
     let effect = turn.effect(submit);
     match turn.world.observed.fault(&effect.id) {
         None => Step::Do(vec![effect]),
+        // A database that can't be written is refused like a task that is unknown: neither is final at once (S17).
+        Some(Fault::Terminal(text)) => {
+            Step::Wait(WaitingOn::Refused(turn.task.task_type.clone(), text.clone()), poll)
+        }
         // It may have arrived: the next look at the records tells.
-        Some(
-            Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Terminal(text) | Fault::Transient(text),
-        ) => Step::Wait(WaitingOn::Sidecar(text.clone()), poll),
+        Some(Fault::Ambiguous(text) | Fault::Conflict(text) | Fault::Transient(text)) => {
+            Step::Wait(WaitingOn::Sidecar(text.clone()), poll)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Answers: what a rule says to the API server, and whether it would hold here. Refuses to know: where a rule
 //! stands and what the refusal reads like; that is in the schema.
 
+use crate::render::names;
 use serde_json::Value;
 
 /// A rule in Rust.
@@ -62,7 +63,7 @@ static TWINS: [Twin; 15] = [
         rule: SHORT_NAME,
         holds: |new, old| {
             let name = new.pointer("/metadata/name").and_then(Value::as_str);
-            old.is_some() || name.is_none_or(|name| name.chars().count() <= 52)
+            old.is_some() || name.is_none_or(|name| name.chars().count() <= names::LONGEST_NODE)
         },
     },
     Twin {
