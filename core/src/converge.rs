@@ -121,14 +121,37 @@ where
         return Child::Right;
     }
     let json = serde_json::to_value(live).unwrap_or(Value::Null);
-    match differ::first_difference(&rendered.to_json(), &json) {
-        None => Child::Right,
-        Some(field) => {
-            let path = format!("{kind:?} {name}: {field}");
-            let contested = contested(world, draft, meta, &path);
-            Child::Differs { path, contested }
+    let rendered = rendered.to_json();
+    let field = match differ::first_difference(&rendered, &json) {
+        Some(field) => field,
+        None => {
+            let extras = differ::extras(&rendered, &json);
+            if extras.is_empty() {
+                return Child::Right;
+            }
+            // The cache keeps no owners of fields, only a live object tells.
+            if !world.observed.has_looked(&topic) {
+                return Child::Look(topic);
+            }
+            match extras.iter().find(|extra| is_ours(meta, extra)) {
+                Some(extra) => format!("{} is not rendered any more", extra.join(" ")),
+                None => return Child::Right,
+            }
         }
-    }
+    };
+    let path = format!("{kind:?} {name}: {field}");
+    let contested = contested(world, draft, meta, &path);
+    Child::Differs { path, contested }
+}
+
+/// Whether our Apply entry owns a field.
+fn is_ours(meta: &ObjectMeta, extra: &differ::Extra) -> bool {
+    meta.managed_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.manager.as_deref() == Some(FIELD_MANAGER) && e.operation.as_deref() == Some("Apply"))
+        .filter_map(|e| e.fields_v1.as_ref())
+        .any(|fields| differ::is_owned(&fields.0, extra))
 }
 
 /// Who set a field back after it was repaired at this generation, within the truce.

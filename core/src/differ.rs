@@ -1,7 +1,7 @@
 //! Whether a live child object still says what we render.
 //!
-//! Answers: which rendered field has another value. Refuses to know: fields that we don't render (server defaults,
-//! other managers). `replicas` and `suspend` have their own rule, texts of shell scripts are left as they are until
+//! Answers: which rendered field has another value, and which field that we own is not rendered any more. Refuses to know:
+//! fields of the server's and of other managers. `replicas` and `suspend` have their own rule, texts of shell scripts are left as they are until
 //! something else changes (takeover), quantities compare by value.
 
 use serde_json::{Map, Value};
@@ -29,6 +29,67 @@ pub(crate) fn first_difference(rendered: &Value, live: &Value) -> Option<String>
         Value::Object(body)
     };
     difference(&bodies(rendered), &bodies(live), "", false)
+}
+
+/// A field of the live object that is not rendered, as keys of `fieldsV1` in managedFields.
+pub(crate) type Extra = Vec<String>;
+
+/// Labels and resources of the live object that are not rendered. Whether they are ours, and so to be removed, is told by
+/// [`is_owned`]; any other field that a spec edit can end is in a list, whose length tells.
+pub(crate) fn extras(rendered: &Value, live: &Value) -> Vec<Extra> {
+    let mut out = Vec::new();
+    for path in [vec!["metadata", "labels"], vec!["spec", "template", "metadata", "labels"]] {
+        for key in surplus(at(rendered, &path), at(live, &path)) {
+            out.push(path.iter().map(|p| format!("f:{p}")).chain([format!("f:{key}")]).collect());
+        }
+    }
+    let pod = ["spec", "template", "spec"];
+    for list in ["initContainers", "containers"] {
+        let containers = |value| at(value, &pod)[list].as_array().cloned().unwrap_or_default();
+        let wanted = containers(rendered);
+        for live in containers(live) {
+            let Some(name) = live["name"].as_str() else { continue };
+            let Some(wanted) = wanted.iter().find(|c| c["name"] == *name) else { continue };
+            let (wanted, has) = (&wanted["resources"], &live["resources"]);
+            for part in ["requests", "limits"] {
+                for key in surplus(&wanted[part], &has[part]) {
+                    // The server takes a missing request from the limit.
+                    if part == "requests"
+                        && has["limits"][&key] == has[part][&key]
+                        && !wanted["limits"][&key].is_null()
+                    {
+                        continue;
+                    }
+                    let item = format!("k:{}", serde_json::json!({"name": name}));
+                    let fields = ["resources", part, &key].map(|p| format!("f:{p}"));
+                    let pod = pod.iter().chain([&list]).map(|p| format!("f:{p}"));
+                    out.push(pod.chain([item]).chain(fields).collect());
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether an Apply entry of managedFields owns a field.
+pub(crate) fn is_owned(fields: &Value, extra: &Extra) -> bool {
+    let mut here = fields;
+    extra.iter().all(|key| {
+        here.get(key).is_some_and(|next| {
+            here = next;
+            true
+        })
+    })
+}
+
+fn at<'a>(value: &'a Value, path: &[&str]) -> &'a Value {
+    path.iter().fold(value, |value, key| &value[*key])
+}
+
+/// Keys of a live map that are not in the rendered one.
+fn surplus(rendered: &Value, live: &Value) -> Vec<String> {
+    let keys = live.as_object().into_iter().flat_map(Map::keys);
+    keys.filter(|key| rendered.get(key.as_str()).is_none()).cloned().collect()
 }
 
 fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> Option<String> {
@@ -126,6 +187,33 @@ mod tests {
         b["spec"]["replicas"] = json!(0);
         b["spec"]["podManagementPolicy"] = json!("OrderedReady");
         assert_eq!(first_difference(&a, &b), None);
+    }
+
+    #[test]
+    fn fields_that_are_not_rendered_any_more_are_found_and_told_from_those_of_others() {
+        let rendered = sts(&json!({"name": "c", "resources": {"limits": {"memory": "1Gi"}}}));
+        let mut live = sts(&json!({"name": "c", "resources": {
+            "limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"},
+        }}));
+        live["metadata"]["labels"] = json!({"a": "b", "old": "1"});
+        live["spec"]["template"]["metadata"] = json!({"labels": {"older": "1"}});
+        let found = extras(&rendered, &live);
+        let shown: Vec<_> = found.iter().map(|extra| extra.join(" ")).collect();
+        assert_eq!(
+            shown,
+            [
+                "f:metadata f:labels f:old",
+                "f:spec f:template f:metadata f:labels f:older",
+                "f:spec f:template f:spec f:containers k:{\"name\":\"c\"} f:resources f:limits f:cpu",
+            ],
+            "the request that the server took from the limit is none"
+        );
+        let fields = json!({"f:metadata": {"f:labels": {"f:old": {}}}, "f:spec": {}});
+        assert_eq!(
+            found.iter().map(|extra| is_owned(&fields, extra)).collect::<Vec<_>>(),
+            [true, false, false]
+        );
+        assert_eq!(extras(&rendered, &rendered), Vec::<Extra>::new());
     }
 
     #[test]
