@@ -2,7 +2,10 @@
 //! the operator as a process of its own.
 
 mod operator;
+mod record;
+mod rights;
 mod socket;
+mod trace;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +17,16 @@ use kube::api::PostParams;
 use seinode_core::api::{SeiNode, crd};
 use seinode_core::platform;
 use seinode_sim::kubelet::{Kubelet, Options};
+use seinode_sim::sidecar::Event;
 use seinode_sim::store::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::live::{ControlPlane, LiveError, wait_until};
+use crate::laws;
+use crate::live::{AuditMark, ControlPlane, LiveError, wait_until};
 
 pub use operator::Operator;
+pub use rights::Rights;
 
 /// Patient, for machines that do other things at the same time.
 pub const SOON: Duration = Duration::from_mins(2);
@@ -34,6 +40,10 @@ pub struct Stage {
     sidecars: socket::Server,
     folder: TempDir,
     program: PathBuf,
+    record: record::Record,
+    rota: operator::Rota,
+    /// Where the audit log stood when the record began.
+    start: AuditMark,
 }
 
 impl Stage {
@@ -54,7 +64,10 @@ impl Stage {
         };
         write("platform.yaml", platform::BUILTIN)?;
         write("token", TOKEN)?;
-        Ok(Self { plane, kubelet, sidecars, folder, program: program.to_owned() })
+        let start = plane.audit_mark()?;
+        let record = record::Record::start(&plane.client_named("recorder"));
+        let (program, rota) = (program.to_owned(), operator::Rota::default());
+        Ok(Self { plane, kubelet, sidecars, folder, program, record, rota, start })
     }
 
     /// Starts an operator.
@@ -71,13 +84,48 @@ impl Stage {
             format!("--platform={}", file("platform.yaml").display()),
             format!("--sidecar-url-template={url}"),
             format!("--sidecar-token-file={}", file("token").display()),
-            "--metrics-bind-address=0".to_owned(),
+            "--metrics-bind-address=127.0.0.1:0".to_owned(),
             "--health-probe-bind-address=0".to_owned(),
             "--zap-devel=false".to_owned(),
             "--zap-encoder=console".to_owned(),
         ];
         let log = file(&format!("{name}.log"));
-        Operator::start(&self.program, &arguments, &log).map_err(LiveError::io("start the operator"))
+        Operator::start(&self.program, &arguments, &log, &self.rota)
+            .map_err(LiveError::io("start the operator"))
+    }
+
+    /// An account with exactly the rights that the operator is installed with, to be taken away at will.
+    pub async fn rights(&self, user: &str) -> Result<Rights, LiveError> {
+        Rights::grant(&self.plane, user).await
+    }
+
+    /// Every law that was broken on this stage so far, whoever played on it: the laws over traces, two pods on a claim,
+    /// `Paused` beside a pod, a task submitted although it runs or is done, pods of one revision deleted in a row.
+    pub async fn broken_laws(&self) -> Result<Vec<String>, LiveError> {
+        let log = self.plane.audit_since(self.start)?;
+        // The record lags a little behind the log.
+        let (versions, trace, journals) =
+            wait_until("the record to hold what was written", RECORDED, async || {
+                let versions = self.record.versions()?;
+                let nodes = trace::Nodes::of(&versions);
+                let keys = nodes.keys().into_iter();
+                let journals: Vec<_> =
+                    keys.flat_map(|key| self.kubelet.director(&key.namespace, &key.name).journal()).collect();
+                let trace = trace::trace(&log, &versions, &nodes, &journals)?;
+                Ok::<_, String>((versions, trace, journals))
+            })
+            .await?;
+        let mut out: Vec<String> = laws::broken(&trace)
+            .into_iter()
+            .map(|b| format!("law {}: {}: {}", b.law, b.text, trace::tell(trace.steps.get(b.at))))
+            .collect();
+        out.extend(trace::paused_with_a_pod(&versions));
+        out.extend(trace::churn(&versions, &log));
+        out.extend(self.kubelet.violations().iter().map(|v| format!("two pods on a claim: {v:?}")));
+        // Two operators may ask for one task at the same moment; the sidecar runs it once.
+        let repeated = journals.iter().filter(|e| e.event == Event::Repeated && self.rota.at_work(e.at) < 2);
+        out.extend(repeated.map(|e| format!("submitted although it runs or is done: {e:?}")));
+        Ok(out)
     }
 
     /// The nodes of a namespace.
@@ -113,6 +161,9 @@ impl Stage {
         .await
     }
 }
+
+/// How far the record may lag behind the log.
+const RECORDED: Duration = Duration::from_secs(20);
 
 /// The token that the pretend proxies demand.
 const TOKEN: &str = "a-token-for-tests";

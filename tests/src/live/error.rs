@@ -131,7 +131,7 @@ impl LiveError {
         move |source| Self::Io { what, source }
     }
 
-    pub(super) fn kube(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn kube(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Kube { what, source: Box::new(source) }
     }

@@ -2,19 +2,32 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::jiff::Timestamp;
 
 /// A running operator. Dropping it kills it.
 pub struct Operator {
     child: Child,
     log: PathBuf,
+    /// How long the log was before this process.
+    before: usize,
+    /// Told when it ends.
+    _shift: Shift,
 }
 
 impl Operator {
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[String], log: &Path, rota: &Rota) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
+        let before = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let child = Command::new(program)
             .args(arguments)
             .envs(seinode_core::platform::GATEWAY_VARIABLES.iter().map(|name| (name, "unused")))
@@ -23,7 +36,7 @@ impl Operator {
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()?;
-        Ok(Self { child, log: log.to_owned() })
+        Ok(Self { child, log: log.to_owned(), before, _shift: rota.begin() })
     }
 
     /// Ends it at once, as a crash does.
@@ -47,7 +60,61 @@ impl Operator {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.get(self.before..).unwrap_or_default().to_owned()
+    }
+
+    /// What it serves under `/metrics`.
+    pub async fn metrics(&self) -> Result<String, String> {
+        let address = self.metrics_address().ok_or("it does not listen yet")?;
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let uri = format!("http://{address}/metrics").parse().map_err(|error| format!("{error}"))?;
+        let answer = client.get(uri).await.map_err(|error| error.to_string())?;
+        if !answer.status().is_success() {
+            return Err(answer.status().to_string());
+        }
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        String::from_utf8(body.into()).map_err(|error| error.to_string())
+    }
+
+    fn metrics_address(&self) -> Option<SocketAddr> {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("listening") && line.contains("metrics"))?;
+        let at = line.split("address=").nth(1)?.split_whitespace().next()?;
+        at.parse().ok()
+    }
+}
+
+/// When operators were at work.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rota(Arc<Mutex<Vec<(Timestamp, Option<Timestamp>)>>>);
+
+impl Rota {
+    fn begin(&self) -> Shift {
+        let mut shifts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shifts.push((Timestamp::now(), None));
+        Shift { rota: self.clone(), index: shifts.len() - 1 }
+    }
+
+    /// How many operators were at work then.
+    pub(super) fn at_work(&self, at: Timestamp) -> usize {
+        let shifts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shifts.iter().filter(|(from, to)| *from <= at && to.is_none_or(|to| at <= to)).count()
+    }
+}
+
+/// The time of one operator; it ends when this is dropped.
+struct Shift {
+    rota: Rota,
+    index: usize,
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        let mut shifts = self.rota.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, end)) = shifts.get_mut(self.index) {
+            *end = Some(Timestamp::now());
+        }
     }
 }
 

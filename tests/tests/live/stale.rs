@@ -46,7 +46,8 @@ pub(crate) async fn an_apply_on_what_has_changed_is_refused(stage: &Stage) -> Re
     let services = Api::<Service>::namespaced(client, space);
     let seen = services.get("one").await.unwrap();
     let label = json!({"metadata": {"labels": {"touched": "yes"}}});
-    let touched = services.patch("one", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+    let somebody = Api::<Service>::namespaced(stage.plane.client(), space);
+    let touched = somebody.patch("one", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
     let uid = Uid::new(seen.metadata.uid.clone().unwrap());
     let version = ResourceVersion::new(seen.metadata.resource_version.clone().unwrap());
     for base in [Base::At { uid, version }, Base::Absent] {
