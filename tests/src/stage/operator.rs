@@ -1,5 +1,6 @@
 //! An operator process that is always ended.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[String],
+        variables: &BTreeMap<String, String>,
+        log: &Path,
+    ) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
-            .envs(seinode_core::platform::GATEWAY_VARIABLES.iter().map(|name| (name, "unused")))
+            .envs(variables)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
