@@ -1,6 +1,7 @@
 //! The laws, the scenarios, and the real control plane that they run against.
 
 pub mod campaign;
+pub mod deploy_tools;
 pub mod laws;
 pub mod live;
 pub mod stage;

@@ -7,6 +7,8 @@ mod rights;
 mod socket;
 mod trace;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,9 @@ use crate::laws;
 use crate::live::{AuditMark, ControlPlane, LiveError, wait_until};
 
 pub use operator::Operator;
+pub(crate) use operator::Rota;
 pub use rights::Rights;
+pub(crate) use socket::Server as Sidecars;
 
 /// Patient, for machines that do other things at the same time.
 pub const SOON: Duration = Duration::from_mins(2);
@@ -41,7 +45,7 @@ pub struct Stage {
     folder: TempDir,
     program: PathBuf,
     record: record::Record,
-    rota: operator::Rota,
+    rota: Rota,
     /// Where the audit log stood when the record began.
     start: AuditMark,
 }
@@ -66,7 +70,7 @@ impl Stage {
         write("token", TOKEN)?;
         let start = plane.audit_mark()?;
         let record = record::Record::start(&plane.client_named("recorder"));
-        let (program, rota) = (program.to_owned(), operator::Rota::default());
+        let (program, rota) = (program.to_owned(), Rota::default());
         Ok(Self { plane, kubelet, sidecars, folder, program, record, rota, start })
     }
 
@@ -77,21 +81,30 @@ impl Stage {
 
     /// Starts an operator with another account.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
-        let file = |name: &str| self.folder.path().join(name);
-        let url = format!("http://{}/{{namespace}}/{{name}}", self.sidecars.address());
-        let arguments = [
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--platform={}", file("platform.yaml").display()),
-            format!("--sidecar-url-template={url}"),
-            format!("--sidecar-token-file={}", file("token").display()),
-            "--metrics-bind-address=127.0.0.1:0".to_owned(),
-            "--health-probe-bind-address=0".to_owned(),
-            "--zap-devel=false".to_owned(),
-            "--zap-encoder=console".to_owned(),
-        ];
-        let log = file(&format!("{name}.log"));
-        Operator::start(&self.program, &arguments, &log, &self.rota)
-            .map_err(LiveError::io("start the operator"))
+        let arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
+        self.operator_with(name, &arguments, &gateway())
+    }
+
+    /// Starts an operator with these flags and variables alone.
+    pub fn operator_with(
+        &self,
+        name: &str,
+        arguments: &[String],
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Operator, LiveError> {
+        let log = self.folder.path().join(format!("{name}.log"));
+        let started = Operator::start(&self.program, arguments, variables, &log, &self.rota);
+        started.map_err(LiveError::io("start the operator"))
+    }
+
+    /// How many calls the pretend sidecars have got.
+    pub fn sidecar_calls(&self) -> u64 {
+        self.sidecars.calls()
+    }
+
+    /// The flags that lead an operator to the pretend sidecars.
+    pub fn sidecar_arguments(&self) -> [String; 2] {
+        sidecar_arguments(self.folder.path(), self.sidecars.address())
     }
 
     /// An account with exactly the rights that the operator is installed with, to be taken away at will.
@@ -160,6 +173,33 @@ impl Stage {
         })
         .await
     }
+}
+
+/// What an operator is started with: `folder` holds the platform file and the token.
+pub(crate) fn arguments(folder: &Path, kubeconfig: &Path, sidecars: SocketAddr) -> Vec<String> {
+    let mut out = vec![
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--platform={}", folder.join("platform.yaml").display()),
+        "--metrics-bind-address=127.0.0.1:0".to_owned(),
+        "--health-probe-bind-address=0".to_owned(),
+        "--zap-devel=false".to_owned(),
+        "--zap-encoder=console".to_owned(),
+    ];
+    out.extend(sidecar_arguments(folder, sidecars));
+    out
+}
+
+fn sidecar_arguments(folder: &Path, sidecars: SocketAddr) -> [String; 2] {
+    let url = format!("http://{sidecars}/{{namespace}}/{{name}}");
+    [
+        format!("--sidecar-url-template={url}"),
+        format!("--sidecar-token-file={}", folder.join("token").display()),
+    ]
+}
+
+/// Variables that an operator asks for and this one never reads.
+pub(crate) fn gateway() -> BTreeMap<String, String> {
+    platform::GATEWAY_VARIABLES.iter().map(|name| ((*name).to_owned(), "unused".to_owned())).collect()
 }
 
 /// How far the record may lag behind the log.

@@ -274,7 +274,7 @@ const SCHEMA: &[(&str, Shape)] = &[
 ];
 
 /// Keys without which nothing starts, in the order they are asked for (`platform-config.md` 1.4).
-const REQUIRED: [&str; 21] = [
+pub const REQUIRED: [&str; 21] = [
     "scheduling.nodepoolName",
     "scheduling.nodepoolArchive",
     "scheduling.nodepoolValidator",

@@ -11,7 +11,7 @@ mod scalar;
 mod yaml;
 
 pub use error::PlatformError;
-pub use file::{GATEWAY_VARIABLES, PlatformFile, check_gateway, parse, witnesses};
+pub use file::{GATEWAY_VARIABLES, PlatformFile, REQUIRED, check_gateway, parse, witnesses};
 pub(crate) use scalar::reads_as_itself;
 
 use crate::api::mode::{Mode, StorageMode};

@@ -75,7 +75,7 @@ async fn build(folder: &Path) -> Result<(), LiveError> {
     fs::rename(&draft, folder).map_err(LiveError::io("move the binaries into place"))
 }
 
-async fn go_build(
+pub(crate) async fn go_build(
     what: &'static str,
     module: &str,
     flags: &str,
@@ -103,7 +103,7 @@ async fn go_build(
 
 /// Waits until nobody else builds. The system gives the lock back when the file is closed, however that comes
 /// about.
-async fn lock(cache: &Path) -> Result<File, LiveError> {
+pub(crate) async fn lock(cache: &Path) -> Result<File, LiveError> {
     let path = cache.join("control-plane.lock");
     let waiting = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
@@ -118,7 +118,7 @@ async fn lock(cache: &Path) -> Result<File, LiveError> {
         .map_err(LiveError::io("lock the cache of the control plane"))
 }
 
-fn cache() -> Result<PathBuf, LiveError> {
+pub(crate) fn cache() -> Result<PathBuf, LiveError> {
     let folder = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     folder("SEINODE_TEST_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("seinode-operator")))

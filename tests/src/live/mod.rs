@@ -38,7 +38,7 @@
 //! `SEINODE_TEST_KEEP=1` keeps the folder with the logs, the audit log and the data, and says where it is.
 
 mod audit;
-mod binaries;
+pub(crate) mod binaries;
 mod component;
 mod error;
 mod fleet;

@@ -1,5 +1,6 @@
 //! An operator process that is always ended.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -25,18 +26,29 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path, rota: &Rota) -> io::Result<Self> {
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        variables: &BTreeMap<String, String>,
+        log: &Path,
+        rota: &Rota,
+    ) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let before = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let child = Command::new(program)
             .args(arguments)
-            .envs(seinode_core::platform::GATEWAY_VARIABLES.iter().map(|name| (name, "unused")))
+            .envs(variables)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()?;
         Ok(Self { child, log: log.to_owned(), before, _shift: rota.begin() })
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it at once, as a crash does.
@@ -87,7 +99,7 @@ impl Operator {
 
 /// When operators were at work.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rota(Arc<Mutex<Vec<(Timestamp, Option<Timestamp>)>>>);
+pub(crate) struct Rota(Arc<Mutex<Vec<(Timestamp, Option<Timestamp>)>>>);
 
 impl Rota {
     fn begin(&self) -> Shift {

@@ -1,4 +1,4 @@
-//! An account with the rights of `deploy/rbac.yaml`, which a test may take away one resource at a time.
+//! An account with the rights of `deploy/kustomize/base/operator.yaml`, which a test may take away one resource at a time.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::SOON;
 use crate::live::{ControlPlane, LiveError, wait_until};
 
 /// What the operator is granted on a cluster.
-const ROLES: &str = include_str!("../../../deploy/rbac.yaml");
+const ROLES: &str = include_str!("../../../deploy/kustomize/base/operator.yaml");
 
 /// The rights of one account.
 pub struct Rights {

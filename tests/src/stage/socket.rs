@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,21 +17,26 @@ use tokio::task::JoinHandle;
 use tower::{Service, ServiceExt};
 
 /// A server; dropping it ends it.
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
+    calls: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    pub(super) async fn start(sidecars: SidecarService) -> io::Result<Self> {
+    pub(crate) async fn start(sidecars: SidecarService) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        let calls = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&calls);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let sidecars = sidecars.clone();
+                let (sidecars, counter) = (sidecars.clone(), Arc::clone(&counter));
                 tokio::spawn(async move {
-                    let service =
-                        service_fn(move |request: Request<Incoming>| answer(sidecars.clone(), request));
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        answer(sidecars.clone(), request)
+                    });
                     // A connection that breaks is the client's to notice.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -37,11 +44,18 @@ impl Server {
                 });
             }
         });
-        Ok(Self { address, task })
+        Ok(Self { address, calls, task })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl Server {
+    /// How many requests have come.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 }
 
