@@ -4,5 +4,6 @@ pub mod campaign;
 pub mod deploy_tools;
 pub mod laws;
 pub mod live;
+pub mod load;
 pub mod stage;
 pub mod validation_cases;

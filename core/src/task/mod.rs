@@ -205,7 +205,9 @@ impl Turn<'_> {
                 Step::Look(BTreeSet::from([topic.clone()]))
             }
             // A repair is not fought over: the next comparison finds what was set back, and shows it.
-            None if done && self.world.node.status.plan.as_ref().is_some_and(plan::is_convergence) => Step::Done,
+            None if done && self.world.node.status.plan.as_ref().is_some_and(plan::is_convergence) => {
+                Step::Done
+            }
             None if done => {
                 let text = "it was applied, and somebody else has set it back".to_owned();
                 let wake = Wake::After(retry::poll(self.waited(), Duration::from_secs(1), MOST_BACKOFF));

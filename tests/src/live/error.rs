@@ -53,6 +53,10 @@ pub enum LiveError {
         log: String,
     },
 
+    /// A fleet did not start.
+    #[error("the fleet did not start: {0}")]
+    Load(String),
+
     /// The machine did not do what it was asked to.
     #[error("cannot {what}")]
     Io {
