@@ -2,6 +2,7 @@
 //!
 //! The normal test run plays a small share of each; `cargo run --release -p seinode-tests --bin campaign` the whole.
 
+pub mod chaos;
 pub mod conformance;
 
 use std::fmt::Write as _;
@@ -45,6 +46,11 @@ pub struct Campaign {
 
 /// Every campaign.
 pub const ALL: &[Campaign] = &[
+    Campaign {
+        name: "chaos",
+        about: "nodes end as wanted although operators, API server and etcd are killed (real control plane)",
+        run: chaos::run,
+    },
     Campaign {
         name: "conformance",
         about: "the pretend API server answers as the real one does",
