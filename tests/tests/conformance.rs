@@ -15,7 +15,7 @@ use seinode_tests::campaign::{Options, table};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_servers_answer_alike() {
-    let bench = Bench::set().await.unwrap();
+    let mut bench = Bench::set().await.unwrap();
     let options = Options { seed: 1, share: 0.03, limit: Duration::from_mins(5), only: String::new() };
     let rows = bench.compare(&options).await.unwrap();
     let told = table(&rows);

@@ -1,10 +1,11 @@
 //! Is the pretend cluster honest? The same requests go to it and to the real API server, and what they say is compared.
 //!
-//! Answers: where the two differ, as a sequence that is as short as it gets. Refuses to know: controllers; the real
-//! controller manager is stopped, so that nobody else writes. Upholds: a difference that was found once is kept as a case
-//! in `cases.json` and tried in every run.
+//! Answers: where the two differ, as a sequence that is as short as it gets. Refuses to know: controllers, the garbage
+//! collector apart; while sequences are played the real controller manager is stopped, so that nobody else writes.
+//! Upholds: a difference that was found once is kept as a case in `cases.json` and tried in every run.
 
 mod draw;
+mod garbage;
 mod normal;
 mod player;
 mod sample;
@@ -46,7 +47,7 @@ pub fn run(options: &Options) -> Result<Vec<Row>, String> {
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| format!("cannot start a runtime: {error}"))?;
     runtime.block_on(async {
-        let bench = Bench::set().await.map_err(|error| format!("{error:?}"))?;
+        let mut bench = Bench::set().await.map_err(|error| format!("{error:?}"))?;
         bench.compare(options).await
     })
 }
@@ -58,23 +59,29 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Starts it, and stops what would write besides the steps.
+    /// Starts it, with the definition of nodes.
     pub async fn set() -> Result<Self, LiveError> {
         let mut plane = ControlPlane::start().await?;
         plane.install_crd(&crd::custom_resource_definition()).await?;
+        // It asks for the kinds that there are when it starts, and then only twice a minute.
         plane.stop(Component::ControllerManager).await?;
+        plane.resume(Component::ControllerManager).await?;
         let client = plane.client();
         Ok(Self { plane, client })
     }
 
-    /// Plays the kept cases and as many sequences as wanted, both sides each.
-    pub async fn compare(&self, options: &Options) -> Result<Vec<Row>, String> {
+    /// Plays families with the controller manager; then, without it, the kept cases and as many sequences as wanted.
+    pub async fn compare(&mut self, options: &Options) -> Result<Vec<Row>, String> {
         let cases: Vec<Sequence> = serde_json::from_str(CASES)
             .map_err(|error| format!("cases.json is no list of sequences: {error}"))?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
         let count = (f64::from(WHOLE) * options.share).ceil() as u64;
         let drawn = (0..count).map(|index| draw::sequence(options.seed.wrapping_add(index)));
+        let families = garbage::row(self, options).await?;
+        let stopped = self.plane.stop(Component::ControllerManager).await;
+        stopped.map_err(|error| format!("{error:?}"))?;
         Ok(vec![
+            families,
             self.row("cases", cases.into_iter(), options).await?,
             self.row("sequences", drawn, options).await?,
         ])
@@ -126,33 +133,29 @@ impl Bench {
 
     /// Plays a sequence on both sides. The namespace must be new.
     async fn both(&self, namespace: &str, sequence: &Sequence) -> Result<Sides, String> {
-        self.namespace(namespace, sequence).await?;
+        let has_pods = sequence.steps.iter().any(|step| step.kind == "Pod");
+        self.namespace(namespace, has_pods).await?;
         let real = player::play(&self.client, namespace, sequence)
             .await
             .map_err(|error| format!("on the real server: {error}"))?;
-        let pretend = player::play(&pretend(), namespace, sequence)
+        let pretend = player::play(&pretend().1, namespace, sequence)
             .await
             .map_err(|error| format!("on the pretend server: {error}"))?;
         Ok(Sides { real: normal::normal(sequence, &real), pretend: normal::normal(sequence, &pretend) })
     }
 
     /// Pods want the default account, which nobody else makes here.
-    async fn namespace(&self, name: &str, sequence: &Sequence) -> Result<(), String> {
+    async fn namespace(&self, name: &str, has_pods: bool) -> Result<(), String> {
         let failed = |error: kube::Error| format!("cannot make namespace {name}: {error}");
         let how = PostParams::default();
         let named = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata: named(name), ..Namespace::default() };
         Api::all(self.client.clone()).create(&how, &namespace).await.map_err(failed)?;
-        if sequence.steps.iter().any(|step| step.kind == "Pod") {
+        if has_pods {
             let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
             Api::namespaced(self.client.clone(), name).create(&how, &account).await.map_err(failed)?;
         }
         Ok(())
-    }
-
-    /// Where the real server writes its log, for whoever looks for the reason of a difference.
-    pub fn plane(&self) -> &ControlPlane {
-        &self.plane
     }
 }
 
@@ -185,13 +188,15 @@ impl Sides {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Sort(Verb, String, String);
 
-/// A client of a pretend API server that is new.
-fn pretend() -> Client {
+/// A pretend API server that is new: its store, and a client.
+fn pretend() -> (Store, Client) {
     let store = Store::new(Clock::starting_at(Timestamp::now()));
     let definition = crd::custom_resource_definition();
     store.declare(Kind::SeiNode, &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     store.validate_with(Kind::SeiNode, Validator::new(judge));
-    Client::new(ApiServer::new(&store).with_recorder(Recorder::silent()).serving("conformance"), "default")
+    let server = ApiServer::new(&store).with_recorder(Recorder::silent()).serving("conformance");
+    let client = Client::new(server, "default");
+    (store, client)
 }
 
 /// Schema, defaults and rules of the definition. The check of a status write does not look at metadata.

@@ -34,7 +34,7 @@ pub(super) struct Answer {
 
 /// Plays it in a namespace that has nothing in it.
 pub(super) async fn play(client: &Client, namespace: &str, sequence: &Sequence) -> Result<Played, String> {
-    let mut player = Player { client, namespace, seen: BTreeMap::new() };
+    let mut player = Player::new(client, namespace);
     let mut answers = Vec::new();
     let mut watches = Vec::new();
     for (index, step) in sequence.steps.iter().enumerate() {
@@ -50,9 +50,7 @@ pub(super) async fn play(client: &Client, namespace: &str, sequence: &Sequence) 
                 answers.push(Answer { code, body: read(response.into_body()).await.map_err(failed)? });
             }
         } else {
-            let answer = player.ask(step).await.map_err(failed)?;
-            player.remember(step, &answer);
-            answers.push(answer);
+            answers.push(player.play(step).await.map_err(failed)?);
         }
     }
     for kind in watched(sequence) {
@@ -105,15 +103,28 @@ fn last(kind: &str, name: &str) -> Result<Step, String> {
     })
 }
 
-struct Player<'a> {
+/// A client that remembers what it saw.
+pub(super) struct Player<'a> {
     client: &'a Client,
     namespace: &'a str,
     /// Every state of an object that an answer showed, by kind and name, oldest first.
     seen: BTreeMap<String, Vec<Value>>,
 }
 
-impl Player<'_> {
-    async fn ask(&self, step: &Step) -> Result<Answer, String> {
+impl<'a> Player<'a> {
+    pub(super) fn new(client: &'a Client, namespace: &'a str) -> Self {
+        Self { client, namespace, seen: BTreeMap::new() }
+    }
+
+    /// Sends a step and remembers what the answer shows.
+    pub(super) async fn play(&mut self, step: &Step) -> Result<Answer, String> {
+        let answer = self.ask(step).await?;
+        self.remember(step, &answer);
+        Ok(answer)
+    }
+
+    /// Sends a step.
+    pub(super) async fn ask(&self, step: &Step) -> Result<Answer, String> {
         let response = self.send(step).await?;
         let code = response.status().as_u16();
         let body = read(response.into_body()).await?;
