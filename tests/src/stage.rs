@@ -53,7 +53,11 @@ pub struct Stage {
 impl Stage {
     /// Sets the stage: `program` is the operator, `scale` how slow the pretend nodes are compared with real ones.
     pub async fn set(program: &Path, scale: f64) -> Result<Self, LiveError> {
-        let plane = ControlPlane::shared().await?;
+        Self::on(ControlPlane::shared().await?, program, scale).await
+    }
+
+    /// The same on a given control plane. Whoever holds it alone may stop its components.
+    pub async fn on(plane: Arc<ControlPlane>, program: &Path, scale: f64) -> Result<Self, LiveError> {
         plane.install_crd(&crd::custom_resource_definition()).await?;
         let mut options = Options::new(Clock::starting_at(Timestamp::now()));
         options.timing.scale = scale;
@@ -139,6 +143,11 @@ impl Stage {
         let repeated = journals.iter().filter(|e| e.event == Event::Repeated && self.rota.at_work(e.at) < 2);
         out.extend(repeated.map(|e| format!("submitted although it runs or is done: {e:?}")));
         Ok(out)
+    }
+
+    /// What the operators of this name have logged so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
     /// The nodes of a namespace.

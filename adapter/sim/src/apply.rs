@@ -17,6 +17,7 @@ use std::mem;
 use serde_json::{Value, json};
 
 pub(crate) use shape::Shapes;
+pub(crate) use table::blank;
 
 use crate::error::{FieldError, StoreError};
 use crate::store::{Kind, Part, Write, metadata, set_metadata, stamp};
@@ -40,8 +41,11 @@ impl Apply<'_> {
     /// The object after the apply, managed fields included.
     pub(crate) fn run(self, who: &Write<'_>) -> Result<Value, StoreError> {
         self.check(who)?;
-        let mut owners = self.live.map(owner::read).unwrap_or_default();
         let live = without_owners(self.live);
+        let mut owners = self.live.map(owner::read).unwrap_or_default();
+        if owners.is_empty() {
+            owners.extend(before_first_apply(&self, &live, who));
+        }
         let mut merged = walk::merge(Some(&live), Some(self.body), Some(self.shapes)).unwrap_or_default();
         let mut own = Owner::new(self.kind, self.part, who.manager, Operation::Apply);
         own.fields = walk::paths(self.body, Some(self.shapes)).outside(&reset_fields(self.kind, self.part));
@@ -100,7 +104,21 @@ impl Apply<'_> {
     }
 }
 
-/// Records an update in the managed fields of `new`: what it changed is its manager's from now on.
+/// The owner of everything in an object whose owners nobody kept.
+fn before_first_apply(apply: &Apply<'_>, live: &Value, who: &Write<'_>) -> Option<Owner> {
+    apply.live?;
+    let mut owner = Owner::new(apply.kind, apply.part, BEFORE_FIRST_APPLY, Operation::Update);
+    let mut changes = walk::compare(&blank(apply.kind), live, apply.shapes);
+    exclude(&mut changes, &reset_fields(apply.kind, apply.part));
+    owner.fields = changes.modified.union(&changes.added).without(&type_and_identity());
+    owner.time = Some(stamp(who.now));
+    (!owner.fields.is_empty()).then_some(owner)
+}
+
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// Records an update in the managed fields of `new`: what it changed is its manager's from now on. An object that has no
+/// owners gets none by an update, only by an apply, as on the real server.
 pub(crate) fn record_update(
     shapes: &Shapes,
     kind: Kind,
@@ -110,7 +128,11 @@ pub(crate) fn record_update(
     who: &Write<'_>,
 ) {
     let mut owners = old.map(owner::read).unwrap_or_default();
-    let before = old.map_or_else(|| table::blank(kind), |old| without_owners(Some(old)));
+    if old.is_some() && owners.is_empty() {
+        set_metadata(new, "managedFields", Value::Null);
+        return;
+    }
+    let before = old.map_or_else(|| blank(kind), |old| without_owners(Some(old)));
     set_metadata(new, "managedFields", Value::Null);
     let mut changes = walk::compare(&before, new, shapes);
     exclude(&mut changes, &reset_fields(kind, part));
@@ -126,6 +148,28 @@ pub(crate) fn record_update(
     }
     if !owners.is_empty() {
         set_metadata(new, "managedFields", owner::write(owners));
+    }
+}
+
+/// What taking out fields has left null in an object of a custom kind. Nulls in other bodies are dropped when they are read;
+/// what an apply has merged is not read again.
+pub(crate) fn null_errors(shapes: &Shapes, kind: Kind, object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if kind.is_custom() {
+        find_nulls(shapes, object, "", &mut errors);
+    }
+    errors
+}
+
+fn find_nulls(shapes: &Shapes, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        // What the schema does not name may be null.
+        let Some(below) = shapes.field(name).filter(|_| !shapes.is_entry(name)) else { continue };
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        if inner.is_null() && path != "metadata" {
+            errors.push(FieldError::of_wrong_type(&path, inner));
+        }
+        find_nulls(below, inner, &path, errors);
     }
 }
 

@@ -40,6 +40,12 @@ impl FieldError {
         Self { field: field.to_owned(), cause: "FieldValueInvalid", message }
     }
 
+    /// A value that is of another type than the schema has.
+    pub fn of_wrong_type(field: &str, value: &Value) -> Self {
+        let message = format!("Invalid value: {value}: {field} in body must be of another type");
+        Self { field: field.to_owned(), cause: "FieldValueTypeInvalid", message }
+    }
+
     /// A value that is missing.
     pub fn required(field: &str, why: &str) -> Self {
         let message =

@@ -148,7 +148,7 @@ impl Store {
     /// Replaces a whole object, status excepted where it has a subresource.
     pub fn replace(&self, kind: Kind, object: Value) -> Result<Arc<Value>, StoreError> {
         let key = Key::of(kind, &object);
-        self.write(|state, who| state.replace(&key, Part::Main, object, who))
+        self.write(|state, who| state.replace(&key, Part::Main, object, who).map(|done| done.object))
     }
 
     /// Merges a patch (RFC 7396) into an object.
@@ -253,8 +253,11 @@ impl Store {
 
     /// Runs one write on a copy, for dry runs.
     pub(crate) fn rehearse<T>(&self, manager: &str, work: impl FnOnce(&mut State, &Write<'_>) -> T) -> T {
-        let mut copy = State::clone(&self.lock());
-        work(&mut copy, &Write { manager, now: self.clock.now() })
+        let mut state = self.lock();
+        let mut copy = state.rehearsal();
+        let result = work(&mut copy, &Write { manager, now: self.clock.now() });
+        state.forget_uids_of(&copy);
+        result
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,9 @@
 //!
 //! The normal test run plays a small share of each; `cargo run --release -p seinode-tests --bin campaign` the whole.
 
+pub mod chaos;
+pub mod conformance;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -42,7 +45,18 @@ pub struct Campaign {
 }
 
 /// Every campaign.
-pub const ALL: &[Campaign] = &[];
+pub const ALL: &[Campaign] = &[
+    Campaign {
+        name: "chaos",
+        about: "nodes end as wanted although operators, API server and etcd are killed (real control plane)",
+        run: chaos::run,
+    },
+    Campaign {
+        name: "conformance",
+        about: "the pretend API server answers as the real one does",
+        run: conformance::run,
+    },
+];
 
 /// The rows as a Markdown table, for people and for `docs/testing.md`.
 #[must_use]

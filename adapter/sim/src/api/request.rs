@@ -130,7 +130,7 @@ pub(super) fn read(parts: &Parts, body: &Bytes, client: &str) -> Result<Request,
         subresource: route.subresource,
         manager: manager(parts, &query, verb),
         is_forced: query.is_set("force"),
-        is_dry_run: query.text("dryRun") == "All" || body["dryRun"][0] == "All" && verb == Verb::Delete,
+        is_dry_run: is_dry_run(verb, &query, &body),
         body,
         query,
     })
@@ -169,6 +169,12 @@ fn patch_type(parts: &Parts) -> Result<PatchType, StoreError> {
             Err(StoreError::plain(415, "UnsupportedMediaType", message))
         }
     }
+}
+
+/// A deletion has its options in the body, and in the query only if there is no body.
+fn is_dry_run(verb: Verb, query: &Query, body: &Value) -> bool {
+    let is_deletion = matches!(verb, Verb::Delete | Verb::DeleteCollection);
+    if is_deletion && !body.is_null() { body["dryRun"][0] == "All" } else { query.text("dryRun") == "All" }
 }
 
 fn manager(parts: &Parts, query: &Query, verb: Verb) -> String {

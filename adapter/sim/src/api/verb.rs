@@ -39,12 +39,18 @@ pub(super) fn run(store: &Store, request: &Request) -> Result<Answer, StoreError
 fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
     let Request { kind, namespace, body, .. } = request;
     let (key, part) = (key(request), part(request));
+    if matches!(request.verb, Verb::Create | Verb::Update) {
+        check_type(*kind, body)?;
+    }
     match request.verb {
         Verb::Create => {
             let draft = Draft { kind: *kind, namespace, object: body.clone() };
             state.create(draft, who).map(|object| Answer::json(201, &object))
         }
-        Verb::Update => state.replace(&key, part, body.clone(), who).map(|object| Answer::json(200, &object)),
+        Verb::Update => {
+            let done = state.replace(&key, part, body.clone(), who)?;
+            Ok(Answer::json(if done.is_new { 201 } else { 200 }, &done.object))
+        }
         Verb::Patch(PatchType::Apply) => {
             let done = state.apply(&key, part, body, request.is_forced, who)?;
             Ok(Answer::json(if done.is_new { 201 } else { 200 }, &done.object))
@@ -69,6 +75,16 @@ fn write(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer
         Verb::DeleteCollection => delete_collection(state, request, who),
         Verb::Discover | Verb::Get | Verb::List | Verb::Watch => Err(StoreError::method_not_allowed()),
     }
+}
+
+/// The real server knows the type of what it has compiled in, and wants to be told that of anything else.
+fn check_type(kind: Kind, body: &Value) -> Result<(), StoreError> {
+    if kind.is_custom() && (body["apiVersion"].is_null() || body["kind"].is_null()) {
+        let message =
+            format!("the object provided is unrecognized (must be of type {kind}): Object 'Kind' is missing");
+        return Err(StoreError::bad_request(message));
+    }
+    Ok(())
 }
 
 fn discover(request: &Request) -> Result<Answer, StoreError> {
@@ -134,9 +150,9 @@ fn delete_collection(state: &mut State, request: &Request, who: &Write<'_>) -> R
     let found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
     let mut items = Vec::new();
     for object in found.iter().filter(|object| selection.includes(object)) {
-        let (Deleted::Gone(object) | Deleted::Marked(object)) =
-            state.delete(&Key::of(request.kind, object), &options, who)?;
-        items.push(item(request.kind, &object));
+        state.delete(&Key::of(request.kind, object), &options, who)?;
+        // What was found, not what became of it.
+        items.push(item(request.kind, object));
     }
     Ok(Answer::json(200, &list_of(request.kind, state.version(), &items)))
 }
@@ -157,7 +173,9 @@ fn deletion(key: &Key, deleted: &Deleted) -> Value {
 fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
     let Request { body, query, .. } = request;
     let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-    let policy = body["propagationPolicy"].as_str().unwrap_or_else(|| query.text("propagationPolicy"));
+    // The query counts only where there is no body.
+    let asked = |field: &str| if body.is_null() { query.text(field) } else { "" };
+    let policy = body["propagationPolicy"].as_str().unwrap_or_else(|| asked("propagationPolicy"));
     let propagation = match (policy, body["orphanDependents"].as_bool()) {
         ("", Some(true)) | ("Orphan", _) => Some(Propagation::Orphan),
         ("", Some(false)) | ("Background", _) => Some(Propagation::Background),
@@ -173,7 +191,7 @@ fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
     Ok(DeleteOptions {
         grace_period_seconds: body["gracePeriodSeconds"]
             .as_i64()
-            .or_else(|| query.number("gracePeriodSeconds")),
+            .or_else(|| asked("gracePeriodSeconds").parse().ok()),
         propagation,
         uid: text("uid"),
         resource_version: text("resourceVersion"),

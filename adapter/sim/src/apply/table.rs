@@ -94,7 +94,7 @@ pub(super) fn of(kind: Kind) -> &'static [(&'static str, &'static str)] {
 
 /// What an object of a kind is before it has anything: the structures that the real server always writes,
 /// which therefore nobody is recorded to have added.
-pub(super) fn blank(kind: Kind) -> Value {
+pub(crate) fn blank(kind: Kind) -> Value {
     let pod_spec = json!({ "containers": null });
     match kind {
         Kind::Pod => json!({ "metadata": {}, "spec": pod_spec, "status": {} }),

@@ -65,9 +65,19 @@ pub(super) fn same_place(key: &Key, object: &Value) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What has to be right about the metadata of any object.
+pub(super) fn owner_errors(object: &Value) -> Vec<FieldError> {
+    let owners = meta::owners(object);
+    if owners.iter().filter(|owner| owner["controller"] == true).count() < 2 {
+        return Vec::new();
+    }
+    let why = "Only one reference can have Controller set to true";
+    vec![FieldError::invalid("metadata.ownerReferences", &Value::from(owners), why)]
+}
+
 /// What no update may change.
 pub(super) fn metadata_errors(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = owner_errors(new);
     if meta::is_deleting(old) {
         let kept = meta::finalizers(old);
         let added: BTreeSet<&str> = meta::finalizers(new).into_iter().filter(|f| !kept.contains(f)).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::update::Write;
-use super::{Key, Kind, Part, State, meta, prepare, stamp};
+use super::{Key, Kind, Part, State, check, meta, prepare, stamp};
 use crate::apply;
 use crate::error::{FieldError, StoreError};
 
@@ -34,12 +34,14 @@ impl State {
     pub(crate) fn create(&mut self, draft: Draft<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
         let Draft { kind, namespace, mut object } = draft;
         meta::sound(kind, &object)?;
-        if meta::version_of(&object) != 0 {
+        if meta::version_of(&object) != 0 && !self.is_rehearsal() {
             let message = "resourceVersion should not be set on objects to be created";
             return Err(StoreError::plain(500, "", message));
         }
         meta::set(&mut object, "managedFields", Value::Null);
+        prepare::wipe(&mut object);
         meta::tidy(kind, &mut object);
+        prepare::default(kind, &mut object);
         apply::record_update(&self.shapes(kind), kind, Part::Main, None, &mut object, who);
         self.admit(Draft { kind, namespace, object }, who)
     }
@@ -50,12 +52,18 @@ impl State {
         self.place(kind, namespace, &mut object)?;
         let name = meta::text(&object, "name").to_owned();
         let key = Key::new(kind, namespace, &name);
+        let version = meta::metadata(&object)["resourceVersion"].clone();
         prepare::new_object(kind, &mut object);
+        if self.is_rehearsal() {
+            meta::set(&mut object, "resourceVersion", version);
+        }
         let uid = self.mint_uid();
         meta::set(&mut object, "uid", json!(uid));
         meta::set(&mut object, "creationTimestamp", json!(stamp(who.now)));
+        let is_fresh = prepare::lacks_default(kind, &object);
         prepare::derive_from_uid(kind, &mut object);
-        let errors = name_errors(&name);
+        let mut errors = name_errors(&name);
+        errors.extend(check::owner_errors(&object));
         if !errors.is_empty() {
             return Err(StoreError::invalid(kind, &name, &errors));
         }
@@ -65,7 +73,11 @@ impl State {
             let refusal = StoreError::already_exists(kind, &name);
             return Err(if meta::is_deleting(found) { refusal.while_deleting() } else { refusal });
         }
-        Ok(self.put(&key, object))
+        let stored = self.put(&key, object);
+        if is_fresh {
+            self.note_fresh(&key);
+        }
+        Ok(stored)
     }
 
     /// Gives the object its name and namespace.

@@ -74,7 +74,7 @@ impl State {
         check_preconditions(key, &stored, options)?;
         match grace(key.kind, &stored, options, who.now) {
             Grace::Pending => Ok(Deleted::Marked(stored)),
-            Grace::None => Ok(self.delete_without_grace(key, &stored, options, who)),
+            Grace::None => self.delete_without_grace(key, &stored, options, who),
             Grace::Mark(mut marked, period) => {
                 settle_finalizers(key.kind, &mut marked, options);
                 let is_kept = period > 0 || !meta::finalizers(&marked).is_empty();
@@ -90,18 +90,22 @@ impl State {
         stored: &Arc<Value>,
         options: &DeleteOptions,
         who: &Write<'_>,
-    ) -> Deleted {
+    ) -> Result<Deleted, StoreError> {
         let mut marked = Value::clone(stored);
         settle_finalizers(key.kind, &mut marked, options);
         if meta::finalizers(&marked).is_empty() {
-            return self.gone(key, stored.clone());
+            // The real server loses the version of the precondition when it takes the last finalizer away itself.
+            if options.resource_version.is_some() && !meta::finalizers(stored).is_empty() {
+                return Err(StoreError::stale(key.kind, &key.name));
+            }
+            return Ok(self.gone(key, stored.clone()));
         }
         if !meta::is_deleting(&marked) {
             meta::bump_generation(&mut marked);
             meta::set(&mut marked, "deletionTimestamp", json!(stamp(who.now)));
         }
         meta::set(&mut marked, "deletionGracePeriodSeconds", json!(0));
-        Deleted::Marked(self.put_if_changed(key, stored, marked))
+        Ok(Deleted::Marked(self.put_if_changed(key, stored, marked)))
     }
 
     fn put_if_changed(&mut self, key: &Key, stored: &Arc<Value>, marked: Value) -> Arc<Value> {

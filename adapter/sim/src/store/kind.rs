@@ -54,6 +54,9 @@ const ANSWERS_DELETED: u8 = 32;
 /// Takes no part in garbage collection by default policy of its own: dependents of a Job are orphaned.
 const ORPHANS: u8 = 64;
 
+/// A replacement of what is not there creates it.
+const CREATED_BY_UPDATE: u8 = 128;
+
 const PLAIN: u8 = NAMESPACED | UNCONDITIONAL;
 const FULL: u8 = PLAIN | STATUS | GENERATION;
 const SEI: u8 = NAMESPACED | STATUS | GENERATION | CUSTOM;
@@ -62,10 +65,10 @@ const SEI: u8 = NAMESPACED | STATUS | GENERATION | CUSTOM;
 const TABLE: &[Row] = &[
     row(Kind::ConfigMap,             "",                    "v1",       "configmaps",             "ConfigMap",             PLAIN),
     row(Kind::ControllerRevision,    "apps",                "v1",       "controllerrevisions",    "ControllerRevision",    PLAIN),
-    row(Kind::CoreEvent,             "",                    "v1",       "events",                 "Event",                 PLAIN),
-    row(Kind::Event,                 "events.k8s.io",       "v1",       "events",                 "Event",                 PLAIN),
+    row(Kind::CoreEvent,             "",                    "v1",       "events",                 "Event",                 PLAIN | CREATED_BY_UPDATE),
+    row(Kind::Event,                 "events.k8s.io",       "v1",       "events",                 "Event",                 PLAIN | CREATED_BY_UPDATE),
     row(Kind::Job,                   "batch",               "v1",       "jobs",                   "Job",                   FULL | ORPHANS),
-    row(Kind::Lease,                 "coordination.k8s.io", "v1",       "leases",                 "Lease",                 NAMESPACED),
+    row(Kind::Lease,                 "coordination.k8s.io", "v1",       "leases",                 "Lease",                 NAMESPACED | CREATED_BY_UPDATE),
     row(Kind::Namespace,             "",                    "v1",       "namespaces",             "Namespace",             UNCONDITIONAL | STATUS | ANSWERS_DELETED),
     row(Kind::Node,                  "",                    "v1",       "nodes",                  "Node",                  UNCONDITIONAL | STATUS),
     row(Kind::PersistentVolume,      "",                    "v1",       "persistentvolumes",      "PersistentVolume",      UNCONDITIONAL | STATUS | ANSWERS_DELETED),
@@ -76,7 +79,7 @@ const TABLE: &[Row] = &[
     row(Kind::SeiNode,               "sei.io",              "v1alpha1", "seinodes",               "SeiNode",               SEI),
     row(Kind::SeiNodeTask,           "sei.io",              "v1alpha1", "seinodetasks",           "SeiNodeTask",           SEI),
     row(Kind::SeiNodeTaskWorkflow,   "sei.io",              "v1alpha1", "seinodetaskworkflows",   "SeiNodeTaskWorkflow",   SEI),
-    row(Kind::Service,               "",                    "v1",       "services",               "Service",               PLAIN | STATUS | ANSWERS_DELETED),
+    row(Kind::Service,               "",                    "v1",       "services",               "Service",               PLAIN | STATUS | ANSWERS_DELETED | CREATED_BY_UPDATE),
     row(Kind::ServiceAccount,        "",                    "v1",       "serviceaccounts",        "ServiceAccount",        PLAIN | ANSWERS_DELETED),
     row(Kind::StatefulSet,           "apps",                "v1",       "statefulsets",           "StatefulSet",           FULL),
 ];
@@ -181,6 +184,11 @@ impl Kind {
     /// Whether a deletion without a policy leaves dependents alone.
     pub fn orphans_by_default(self) -> bool {
         self.is(ORPHANS)
+    }
+
+    /// Whether a replacement of what is not there creates it.
+    pub fn is_created_by_update(self) -> bool {
+        self.is(CREATED_BY_UPDATE)
     }
 
     fn is(self, wanted: u8) -> bool {

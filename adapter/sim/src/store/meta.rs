@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Kind;
+use crate::apply;
 use crate::error::StoreError;
 
 /// Metadata lists and maps that the real server drops when they are empty.
@@ -100,6 +101,12 @@ pub(crate) fn tidy(kind: Kind, object: &mut Value) {
     }
     if !kind.is_custom() {
         drop_nulls(object);
+        drop_empty(object);
+        for (field, inner) in apply::blank(kind).as_object().into_iter().flatten() {
+            if inner.is_object() && object[field].is_null() {
+                set_top(object, field, Some(&json!({})));
+            }
+        }
     }
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".to_owned(), json!(kind.api_version()));
@@ -135,6 +142,36 @@ fn list<'a>(object: &'a Value, field: &str) -> &'a [Value] {
 fn map_of<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
     object.as_object_mut()?.entry(field).or_insert_with(|| json!({})).as_object_mut()
 }
+
+/// Built-in kinds are read into types, which keep no empty list, and of these maps no empty one.
+fn drop_empty(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(drop_empty);
+            map.retain(|field, inner| match inner {
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(inner) => !inner.is_empty() || !MAPS.contains(&field.as_str()),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_empty),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Fields of built-in kinds that are maps, rather than structures.
+const MAPS: [&str; 10] = [
+    "annotations",
+    "binaryData",
+    "capacity",
+    "data",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "stringData",
+];
 
 fn drop_nulls(value: &mut Value) {
     match value {

@@ -10,16 +10,23 @@ use super::meta::{self, set, set_top, take};
 use super::{Kind, Part};
 use crate::patch;
 
-/// Metadata that only the server writes and that no new object brings along.
-const SERVER_SIDE: [&str; 4] =
-    ["deletionGracePeriodSeconds", "deletionTimestamp", "resourceVersion", "selfLink"];
+/// Metadata that only the server writes.
+const SERVER_SIDE: [&str; 5] =
+    ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"];
 
-/// Fills in a new object.
-pub(super) fn new_object(kind: Kind, object: &mut Value) {
+/// Takes out of a creation what only the server writes. The real server does not do this to an apply that creates.
+pub(super) fn wipe(object: &mut Value) {
     for field in SERVER_SIDE {
         set(object, field, Value::Null);
     }
-    set(object, "generation", if kind.has_generation() { json!(1) } else { Value::Null });
+}
+
+/// Fills in a new object.
+pub(super) fn new_object(kind: Kind, object: &mut Value) {
+    set(object, "resourceVersion", Value::Null);
+    if kind.has_generation() {
+        set(object, "generation", json!(1));
+    }
     match first_status(kind) {
         First::Keep => {}
         First::None => set_top(object, "status", None),
@@ -33,6 +40,16 @@ pub(super) fn new_object(kind: Kind, object: &mut Value) {
         set(object, "finalizers", Value::Array(all));
     }
     default(kind, object);
+}
+
+/// Whether the real server stores this new object without something that it fills in when it reads it back: the phase of a
+/// claim, and the labels of a Job, which are those of its pods unless it has some.
+pub(super) fn lacks_default(kind: Kind, object: &Value) -> bool {
+    match kind {
+        Kind::PersistentVolumeClaim => true,
+        Kind::Job => meta::metadata(object)["labels"].is_null(),
+        _ => false,
+    }
 }
 
 /// What the server derives from the uid of a new object: the labels by which a Job knows its pods.
@@ -54,11 +71,8 @@ pub(super) fn derive_from_uid(kind: Kind, object: &mut Value) {
         "selector": { "matchLabels": { "batch.kubernetes.io/controller-uid": uid } },
         "template": { "metadata": { "labels": labels } },
     } });
-    let own = object["spec"]["template"]["metadata"]["labels"].clone();
     patch::merge(object, &patch);
-    if meta::metadata(object)["labels"].is_null() {
-        set(object, "labels", if own.is_object() { own } else { labels });
-    }
+    default(kind, object);
 }
 
 /// Takes from `new` what a write to `part` may change, and everything else from `old`.
@@ -155,11 +169,22 @@ fn protection(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// The one default that controllers can't do without.
-fn default(kind: Kind, object: &mut Value) {
+/// The defaults that controllers can't do without. The real server fills it in as it reads a body, so whoever leaves it
+/// out of a whole object owns it.
+pub(super) fn default(kind: Kind, object: &mut Value) {
     if kind == Kind::StatefulSet
         && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
     {
         spec.entry("replicas").or_insert(json!(1));
+    }
+    if kind == Kind::PersistentVolumeClaim
+        && let Some(map) = object.as_object_mut()
+        && let Some(status) = map.entry("status").or_insert_with(|| json!({})).as_object_mut()
+    {
+        status.entry("phase").or_insert(json!("Pending"));
+    }
+    if kind == Kind::Job && meta::metadata(object)["labels"].is_null() {
+        let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+        set(object, "labels", labels);
     }
 }

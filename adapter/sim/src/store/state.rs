@@ -48,6 +48,11 @@ pub(crate) struct State {
     version: u64,
     minted: u64,
     bookmarks: u64,
+    /// Nothing of what happens here will be kept.
+    is_rehearsal: bool,
+    /// Objects that were stored once, without a default that the real server fills in when it reads them back: there the
+    /// next write is stored even if it changes nothing.
+    fresh: BTreeSet<Key>,
     /// Which objects name an owner of this uid.
     pub(super) dependents: BTreeMap<String, BTreeSet<Key>>,
     /// What garbage collection has to look at again.
@@ -64,6 +69,8 @@ impl Default for State {
             version: FIRST_VERSION,
             minted: 0,
             bookmarks: 0,
+            is_rehearsal: false,
+            fresh: BTreeSet::new(),
             dependents: BTreeMap::new(),
             unswept: BTreeSet::new(),
             validators: BTreeMap::new(),
@@ -85,6 +92,30 @@ impl State {
     pub(super) fn bookmark(&mut self) -> u64 {
         self.bookmarks += 1;
         self.version
+    }
+
+    /// A copy to try a write on. As on the real server, its objects keep the version that they have, or came with.
+    pub(super) fn rehearsal(&self) -> Self {
+        Self { is_rehearsal: true, ..self.clone() }
+    }
+
+    /// Notes that a new object was stored without a default.
+    pub(super) fn note_fresh(&mut self, key: &Key) {
+        self.fresh.insert(key.clone());
+    }
+
+    /// Whether a write that changes nothing is stored all the same.
+    pub(super) fn is_fresh(&self, key: &Key) -> bool {
+        self.fresh.contains(key)
+    }
+
+    /// Uids that a rehearsal gave away are not given again.
+    pub(super) fn forget_uids_of(&mut self, rehearsal: &Self) {
+        self.minted = rehearsal.minted;
+    }
+
+    pub(super) fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
     }
 
     pub(super) fn declare(&mut self, kind: Kind, schema: &Value) {
@@ -129,9 +160,14 @@ impl State {
     /// Stores an object under a new version.
     pub(super) fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
-        meta::set(&mut object, "resourceVersion", json!(self.version.to_string()));
+        if !self.is_rehearsal {
+            meta::set(&mut object, "resourceVersion", json!(self.version.to_string()));
+        } else if let Some(before) = self.find(key) {
+            meta::take(&mut object, "resourceVersion", &before.clone());
+        }
         let after = Arc::new(object);
         let before = self.objects.insert(key.clone(), after.clone());
+        self.fresh.remove(key);
         self.note(key, before, &after, false);
         after
     }
@@ -139,9 +175,12 @@ impl State {
     /// Removes an object; answers its last state under the version of the removal.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let before = self.objects.remove(key)?;
+        self.fresh.remove(key);
         self.version += 1;
         let mut last = Value::clone(&before);
-        meta::set(&mut last, "resourceVersion", json!(self.version.to_string()));
+        if !self.is_rehearsal {
+            meta::set(&mut last, "resourceVersion", json!(self.version.to_string()));
+        }
         let last = Arc::new(last);
         self.note(key, Some(before), &last, true);
         Some(last)

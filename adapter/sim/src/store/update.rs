@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::create::Draft;
 use super::{Key, State, check, meta, prepare};
 use crate::apply::{self, Apply};
-use crate::error::StoreError;
+use crate::error::{FieldError, StoreError};
 use crate::patch::{self, Patch};
 
 /// Which endpoint of an object a write went to.
@@ -29,7 +29,7 @@ pub(crate) struct Write<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// The answer to an apply.
+/// The answer to an apply or a replacement, which may create.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) object: Arc<Value>,
@@ -42,23 +42,40 @@ struct Pending<'a> {
     part: Part,
     old: Arc<Value>,
     new: Value,
+    /// Fields that are null and must not be.
+    nulls: Vec<FieldError>,
 }
 
 impl State {
+    /// Replaces an object; of kinds that allow it, creates what is not there.
     pub(crate) fn replace(
         &mut self,
         key: &Key,
         part: Part,
         body: Value,
         who: &Write<'_>,
-    ) -> Result<Arc<Value>, StoreError> {
-        let old = self.stored(key)?.clone();
+    ) -> Result<Applied, StoreError> {
+        meta::sound(key.kind, &body)?;
+        let old = self.find(key).cloned();
+        if old.is_none() && !key.kind.is_created_by_update() {
+            return Err(StoreError::not_found(key.kind, &key.name));
+        }
         let claimed = meta::text(&body, "uid");
-        let actual = meta::text(&old, "uid");
+        let actual = old.as_deref().map_or("", |old| meta::text(old, "uid"));
         if !claimed.is_empty() && claimed != actual {
             return Err(StoreError::conflict(key.kind, &key.name, &check::wrong_uid(key, claimed, actual)));
         }
-        self.track(Pending { key, part, old, new: body }, who)
+        let Some(old) = old else {
+            check::same_place(key, &body)?;
+            let mut object = body;
+            if !self.is_rehearsal() {
+                meta::set(&mut object, "resourceVersion", Value::Null);
+            }
+            let draft = Draft { kind: key.kind, namespace: &key.namespace, object };
+            return Ok(Applied { object: self.create(draft, who)?, is_new: true });
+        };
+        let object = self.track(Pending { key, part, old, new: body, nulls: Vec::new() }, who)?;
+        Ok(Applied { object, is_new: false })
     }
 
     pub(crate) fn merge(
@@ -80,7 +97,7 @@ impl State {
     ) -> Result<Arc<Value>, StoreError> {
         let old = self.stored(key)?.clone();
         let new = patch::patched(&old, patch)?;
-        self.track(Pending { key, part, old, new }, who)
+        self.track(Pending { key, part, old, new, nulls: Vec::new() }, who)
     }
 
     pub(crate) fn apply(
@@ -96,10 +113,11 @@ impl State {
         let apply = Apply { shapes: &shapes, kind: key.kind, part, live: old.as_deref(), body, force };
         let new = apply.run(who)?;
         check::same_place(key, &new)?;
+        let nulls = apply::null_errors(&shapes, key.kind, &new);
         let Some(old) = old else {
             return self.apply_new(key, part, new, who);
         };
-        let object = self.commit(Pending { key, part, old, new })?;
+        let object = self.commit(Pending { key, part, old, new, nulls })?;
         Ok(Applied { object, is_new: false })
     }
 
@@ -129,17 +147,18 @@ impl State {
 
     /// Records the managed fields of an update, then stores it.
     fn track(&mut self, pending: Pending<'_>, who: &Write<'_>) -> Result<Arc<Value>, StoreError> {
-        let Pending { key, part, old, mut new } = pending;
+        let Pending { key, part, old, mut new, nulls } = pending;
         meta::sound(key.kind, &new)?;
         check::same_place(key, &new)?;
         meta::take(&mut new, "namespace", &old);
         meta::tidy(key.kind, &mut new);
+        prepare::default(key.kind, &mut new);
         apply::record_update(&self.shapes(key.kind), key.kind, part, Some(&old), &mut new, who);
-        self.commit(Pending { key, part, old, new })
+        self.commit(Pending { key, part, old, new, nulls })
     }
 
     fn commit(&mut self, pending: Pending<'_>) -> Result<Arc<Value>, StoreError> {
-        let Pending { key, part, old, mut new } = pending;
+        let Pending { key, part, old, mut new, nulls } = pending;
         let kind = key.kind;
         check::version(key, &mut new, &old)?;
         let managed = meta::metadata(&new)["managedFields"].clone();
@@ -148,6 +167,9 @@ impl State {
         prepare::fix_metadata(kind, part, &mut new, &old);
         meta::tidy(kind, &mut new);
         let errors = check::metadata_errors(&new, &old);
+        if !nulls.is_empty() {
+            return Err(StoreError::invalid_update(kind, &key.name, &errors, &nulls));
+        }
         let (judged, more) = match self.judged(kind, new, Some(&old)) {
             Ok(judged) => (judged, Vec::new()),
             Err(more) => (Value::Null, more),
@@ -157,12 +179,12 @@ impl State {
         }
         let mut new = judged;
         apply::keep_times(&mut new, &old);
-        if new == *old {
-            return Ok(old);
-        }
         if check::is_last_word(&new, &old) {
             self.remove(key);
             return Ok(Arc::new(new));
+        }
+        if new == *old && !self.is_fresh(key) {
+            return Ok(old);
         }
         Ok(self.put(key, new))
     }
