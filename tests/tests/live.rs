@@ -77,6 +77,7 @@ async fn live() -> Result<(), LiveError> {
         deletion::what_is_ours_goes_and_a_foreign_claim_stays,
         deletion::an_orphaning_deletion_keeps_the_claim,
         stale::an_apply_on_what_has_changed_is_refused,
+        stale::w09_a_resume_that_comes_late_is_refused_after_the_next_pause,
         deletion::in_each_phase_what_is_ours_goes_with_few_writes,
         deletion::w12_deleted_and_created_again_at_once,
         pause::a_paused_node_has_no_pod_and_comes_back,

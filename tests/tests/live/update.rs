@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::sample::{self, image};
 
-/// Most API writes of an update: plan, StatefulSet, intent and deletion of the pod, end, Ready lost and found.
-const MOST_WRITES: usize = 8;
+/// Most API writes of an update: plan, StatefulSet, intent and deletion of the pod, end, Ready.
+const MOST_WRITES: usize = 6;
 
 async fn set_image(stage: &Stage, space: &str, n: &str) {
     sample::edit(stage, space, "one", json!({"image": image(n)})).await;
