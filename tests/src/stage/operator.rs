@@ -99,7 +99,10 @@ impl Operator {
 
 /// When operators were at work.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rota(Arc<Mutex<Vec<(Timestamp, Option<Timestamp>)>>>);
+pub(crate) struct Rota(Arc<Mutex<Vec<Span>>>);
+
+/// From when on, and until when, if it is over.
+type Span = (Timestamp, Option<Timestamp>);
 
 impl Rota {
     fn begin(&self) -> Shift {

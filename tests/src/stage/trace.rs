@@ -83,7 +83,9 @@ pub(super) fn trace(
     let stored: Vec<&SeiNode> = stored.collect();
     let inherited = nodes.inherited(&stored);
     let mut tasks = Tasks::default();
-    inherited.iter().for_each(|node| tasks.learn(node));
+    for node in &inherited {
+        tasks.learn(node);
+    }
     let again = marked_again(versions, inherited.iter().chain(&stored).copied());
     let mut steps: Vec<Step> = inherited.iter().map(|node| Step::Read(Box::new((*node).clone()))).collect();
     for (_, deed) in deeds {

@@ -12,17 +12,8 @@ use seinode_core::api::{SeiNode, TaskStatus, TaskType};
 use seinode_sim::sidecar::Script;
 use seinode_tests::live::{LiveError, wait_until};
 use seinode_tests::stage::{SOON, Stage};
-use serde_json::{Value, json};
 
 use crate::sample;
-
-fn bootstrapping(name: &str) -> Value {
-    let snapshot = json!({
-        "s3": {"targetHeight": 5}, "bootstrapImage": "registry.example.net/seid:0",
-        "rpcServers": ["a.example.net:26657", "b.example.net:26657"],
-    });
-    sample::node(name, &json!({"fullNode": {"snapshot": snapshot}}))
-}
 
 fn is_done(node: &SeiNode, kind: &TaskType) -> bool {
     let tasks = node.status.plan.iter().flat_map(|p| &p.tasks);
@@ -36,7 +27,7 @@ pub(crate) async fn w01_the_bootstrap_and_the_node_never_share_the_volume(
     stage.namespace(space).await?;
     let _operator = stage.operator(space)?;
     let mark = stage.plane.audit_mark()?;
-    stage.create(space, &bootstrapping("one")).await.unwrap();
+    stage.create(space, &sample::bootstrapping("one")).await.unwrap();
     let sets = Api::<StatefulSet>::namespaced(stage.plane.client(), space);
     let nodes = stage.nodes(space);
     let mut pods_seen = BTreeSet::new();
@@ -67,7 +58,7 @@ pub(crate) async fn w06_killed_while_the_bootstrap_is_torn_down(stage: &Stage) -
     let space = "w06";
     stage.namespace(space).await?;
     let operator = stage.operator(space)?;
-    stage.create(space, &bootstrapping("one")).await.unwrap();
+    stage.create(space, &sample::bootstrapping("one")).await.unwrap();
     let jobs = Api::<Job>::namespaced(stage.plane.client(), space);
     wait_until("the Job to exist", SOON, async || jobs.get("one-bootstrap").await).await?;
     wait_until("the Job to be going", SOON, async || match jobs.get_opt("one-bootstrap").await {
@@ -89,7 +80,7 @@ pub(crate) async fn s13_an_evicted_bootstrap_is_started_anew(stage: &Stage) -> R
     let director = stage.kubelet.director(space, "one");
     director.direct(|script| *script = Script::default().lasting("snapshot-restore", Duration::from_secs(3)));
     let operator = stage.operator(space)?;
-    stage.create(space, &bootstrapping("one")).await.unwrap();
+    stage.create(space, &sample::bootstrapping("one")).await.unwrap();
     wait_until("the restore to run", SOON, async || {
         if director.runs("snapshot-restore") > 0 { Ok(()) } else { Err("not yet") }
     })

@@ -1,34 +1,21 @@
-//! Children of a Running node: repaired when they differ or are gone (S22), not fought over, held where an edit can't be
-//! carried out (S4, S5).
+//! Children of a Running node: repaired when they differ or are gone (S22), and not fought over.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use seinode_core::api::SeiNode;
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
+use seinode_core::api::{NodePhase, SeiNode};
+use seinode_sim::sidecar::{Ending, Script};
 use seinode_tests::live::{LiveError, wait_until};
 use seinode_tests::stage::{SOON, Stage};
 use serde_json::json;
 
 use crate::sample;
 
-fn condition_is(kind: ConditionType, status: ConditionStatus) -> impl Fn(&SeiNode) -> bool {
-    move |n| condition::find(&n.status.conditions, &kind).is_some_and(|c| c.status == status)
-}
-
 async fn running(stage: &Stage, space: &str) -> Result<(), LiveError> {
     stage.namespace(space).await?;
-    stage.create(space, &sample::full_node("one")).await.unwrap();
-    stage
-        .until(
-            space,
-            "one",
-            "the node to be Ready",
-            condition_is(ConditionType::Ready, ConditionStatus::True),
-        )
-        .await?;
-    Ok(())
+    sample::ready(stage, space, "one", &sample::full_node("one")).await.map(|_| ())
 }
 
 pub(crate) async fn s22_children_that_are_gone_or_changed_come_back(stage: &Stage) -> Result<(), LiveError> {
@@ -57,7 +44,7 @@ pub(crate) async fn s22_children_that_are_gone_or_changed_come_back(stage: &Stag
     .await?;
     stage.until(space, "one", "the convergence plan to be gone", |n| n.status.plan.is_none()).await?;
     services.patch("one", &meddler, &Patch::Merge(&role)).await.unwrap();
-    let contested = condition_is(ConditionType::ChildContested, ConditionStatus::True);
+    let contested = sample::shows(ConditionType::ChildContested, ConditionStatus::True);
     let node = stage.until(space, "one", "the contest to be shown", contested).await?;
     let message = &condition::find(&node.status.conditions, &ConditionType::ChildContested).unwrap().message;
     assert!(message.contains("meddler") && message.contains("sei.io/role"), "{message}");
@@ -79,7 +66,7 @@ pub(crate) async fn a_template_edit_reaches_the_statefulset_and_shows_on_the_pod
             space,
             "one",
             "the pod to be shown as outdated",
-            condition_is(ConditionType::PodOutdated, ConditionStatus::True),
+            sample::shows(ConditionType::PodOutdated, ConditionStatus::True),
         )
         .await?;
     let set = Api::<StatefulSet>::namespaced(stage.plane.client(), space).get("one").await.unwrap();
@@ -88,60 +75,37 @@ pub(crate) async fn a_template_edit_reaches_the_statefulset_and_shows_on_the_pod
     Ok(())
 }
 
-pub(crate) async fn s05_an_edit_of_the_chain_is_held(stage: &Stage) -> Result<(), LiveError> {
-    let space = "s05";
-    let _operator = stage.operator(space)?;
-    running(stage, space).await?;
-    let sets = Api::<StatefulSet>::namespaced(stage.plane.client(), space);
-    let before = sets.get("one").await.unwrap();
-    let edit = |chain: &str, image: &str| json!({"spec": {"chainId": chain, "image": image}});
-    let nodes = stage.nodes(space);
-    let other = edit("pacific-1", "registry.example.net/seid:2");
-    nodes.patch("one", &PatchParams::default(), &Patch::Merge(other)).await.unwrap();
-    let node = stage
-        .until(
-            space,
-            "one",
-            "the node to be held",
-            condition_is(ConditionType::SpecHeld, ConditionStatus::True),
-        )
-        .await?;
-    let message = &condition::find(&node.status.conditions, &ConditionType::SpecHeld).unwrap().message;
-    assert!(message.contains("spec.chainId") && message.contains("take the edit back"), "{message}");
-    let after = sets.get("one").await.unwrap();
-    assert_eq!(after.metadata.generation, before.metadata.generation, "nothing is applied to a held node");
-    let back = edit("atlantic-2", "registry.example.net/seid:1");
-    nodes.patch("one", &PatchParams::default(), &Patch::Merge(back)).await.unwrap();
-    stage
-        .until(
-            space,
-            "one",
-            "the node to be free",
-            condition_is(ConditionType::SpecHeld, ConditionStatus::False),
-        )
-        .await?;
-    Ok(())
-}
-
 pub(crate) async fn a_failed_node_starts_over_when_asked(stage: &Stage) -> Result<(), LiveError> {
     let space = "again";
     stage.namespace(space).await?;
     let _operator = stage.operator(space)?;
-    let bad = sample::node("one", &json!({"fullNode": {}, "overrides": {"no.such.key": "1"}}));
-    stage.create(space, &bad).await.unwrap();
-    let failed = |n: &SeiNode| n.status.phase == Some(seinode_core::api::NodePhase::Failed);
-    let node = stage.until(space, "one", "the node to fail", failed).await?;
-    assert_eq!(seinode_core::plan::lint::status(&node.status), []);
-    let claim =
-        Api::<k8s_openapi::api::core::v1::PersistentVolumeClaim>::namespaced(stage.plane.client(), space);
-    let volume = claim.get("data-one").await.unwrap().metadata.uid;
-    // A newer generation asks for it; the shortest back-off is a minute.
-    let good = json!({"spec": {"overrides": null}});
-    stage.nodes(space).patch("one", &PatchParams::default(), &Patch::Merge(good)).await.unwrap();
-    let node = stage.until(space, "one", "the node to be Running", sample::is_running).await?;
-    assert_eq!(claim.get("data-one").await.unwrap().metadata.uid, volume, "the volume is kept");
-    let kind = ConditionType::PlanFailed;
-    let known = condition::find(&node.status.conditions, &kind).unwrap();
-    assert_eq!((&known.status, known.reason.as_str()), (&ConditionStatus::False, "PlanComplete"));
+    let fails = Ending::Fail { error: "not today".into(), result: None };
+    let director = stage.kubelet.director(space, "two");
+    director.direct(|script| *script = Script::default().runs("config-validate", [fails]));
+    stage.create(space, &sample::refused("one")).await.unwrap();
+    stage.create(space, &sample::full_node("two")).await.unwrap();
+    let failed = |n: &SeiNode| n.status.phase == Some(NodePhase::Failed);
+    let claims = Api::<PersistentVolumeClaim>::namespaced(stage.plane.client(), space);
+    let mut volumes = Vec::new();
+    for name in ["one", "two"] {
+        let node = stage.until(space, name, "the node to fail", failed).await?;
+        assert_eq!(seinode_core::plan::lint::status(&node.status), []);
+        volumes.push(claims.get(&format!("data-{name}")).await.unwrap().metadata.uid);
+    }
+    // One is asked by a newer generation, the other by the annotation; the shortest back-off is a minute.
+    sample::edit(stage, space, "one", json!({"overrides": null})).await;
+    let asked = json!({"metadata": {"annotations": {seinode_core::RETRY_ANNOTATION: "please"}}});
+    let nodes = stage.nodes(space);
+    nodes.patch("two", &PatchParams::default(), &Patch::Merge(asked)).await.unwrap();
+    for (name, volume) in ["one", "two"].into_iter().zip(volumes) {
+        let node = stage.until(space, name, "the node to be Running", sample::is_running).await?;
+        let claim = claims.get(&format!("data-{name}")).await.unwrap();
+        assert_eq!(claim.metadata.uid, volume, "the volume is kept");
+        assert!(sample::shows(ConditionType::PlanFailed, ConditionStatus::False)(&node));
+        assert!(sample::says(ConditionType::PlanFailed, "PlanComplete")(&node));
+        let used = if name == "two" { "please" } else { "" };
+        assert_eq!(sample::message(&node, &ConditionType::RetryHandled), used, "the value is used up");
+    }
+    assert_eq!(director.runs("config-validate"), 2);
     Ok(())
 }

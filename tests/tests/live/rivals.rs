@@ -1,32 +1,22 @@
 //! Two nodes with one key: one runs, the other holds, and takes over when the first is gone (S3).
 
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams};
 use seinode_core::api::SeiNode;
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
 use seinode_tests::live::{LiveError, wait_until};
 use seinode_tests::stage::{SOON, Stage};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::sample;
 
 async fn secrets(stage: &Stage, space: &str) {
-    let key = json!({"type": "tendermint/PrivKeyEd25519", "value": "made-up"});
-    let signing = json!({"priv_validator_key.json": json!({"address": "A", "pub_key": key, "priv_key": key}).to_string()});
-    let p2p = json!({"node_key.json": json!({"priv_key": key}).to_string()});
-    let api = Api::<Secret>::namespaced(stage.plane.client(), space);
-    for (name, data) in [("signing", &signing), ("a-p2p", &p2p), ("b-p2p", &p2p)] {
-        let secret =
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
-        api.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
-    }
+    sample::secrets(stage, space, &[("signing", "signing"), ("a-p2p", "p2p"), ("b-p2p", "p2p")]).await;
 }
 
 fn validator(name: &str) -> Value {
-    let named = |name: &str| json!({"secret": {"secretName": name}});
-    let keys = json!({"signingKey": named("signing"), "nodeKey": named(&format!("{name}-p2p"))});
-    sample::node(name, &json!({"validator": keys}))
+    sample::validator(name, "signing", &format!("{name}-p2p"))
 }
 
 fn is_held(node: &SeiNode) -> bool {

@@ -1,21 +1,17 @@
 //! Takeover: what the Go operator left is resumed, and no pod is replaced by it.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
-use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use seinode_core::api::{PlanPhase, SeiNode, TaskStatus};
-use seinode_tests::live::LiveError;
-use seinode_tests::stage::Stage;
+use seinode_tests::live::{LiveError, wait_until};
+use seinode_tests::stage::{SOON, Stage};
 use serde_json::{Value, json};
 
 use crate::sample;
-
-fn is_ready(node: &SeiNode) -> bool {
-    condition::find(&node.status.conditions, &ConditionType::Ready)
-        .is_some_and(|c| c.status == ConditionStatus::True)
-}
 
 /// A plan as the Go operator stores it: a random id, capitalised keys, every task Pending.
 fn left_plan() -> Value {
@@ -79,7 +75,7 @@ pub(crate) async fn a_running_node_of_the_go_operator_keeps_statefulset_and_pod(
     stage.namespace(space).await?;
     let operator = stage.operator(space)?;
     stage.create(space, &sample::full_node("one")).await.unwrap();
-    stage.until(space, "one", "the node to be Ready", is_ready).await?;
+    stage.until(space, "one", "the node to be Ready", sample::is_ready).await?;
     drop(operator);
     // What the Go operator would have left: other script texts in the template, none of our conditions, no plan.
     let sets = Api::<StatefulSet>::namespaced(stage.plane.client(), space);
@@ -94,8 +90,8 @@ pub(crate) async fn a_running_node_of_the_go_operator_keeps_statefulset_and_pod(
 
     let mark = stage.plane.audit_mark()?;
     let _operator = stage.operator("takeover-running-again")?;
-    let node = stage.until(space, "one", "the node to be Ready again", is_ready).await?;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let node = stage.until(space, "one", "the node to be Ready again", sample::is_ready).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(node.status.plan.is_none());
     assert_eq!(sets.get("one").await.unwrap().metadata.generation, left.metadata.generation);
     assert_eq!(pods.get("one-0").await.unwrap().metadata.uid, pod.metadata.uid);
@@ -110,24 +106,48 @@ pub(crate) async fn a_running_node_of_the_go_operator_keeps_statefulset_and_pod(
     Ok(())
 }
 
-pub(crate) async fn a_restart_of_the_operator_writes_nothing(stage: &Stage) -> Result<(), LiveError> {
+/// A fleet.
+const FLEET: usize = 100;
+
+pub(crate) async fn a_restart_of_the_operator_with_a_hundred_nodes_writes_nothing(
+    stage: &Stage,
+) -> Result<(), LiveError> {
     let space = "restart-silent";
     stage.namespace(space).await?;
     let operator = stage.operator(space)?;
-    for name in ["a", "b", "c"] {
-        stage.create(space, &sample::full_node(name)).await.unwrap();
-    }
-    for name in ["a", "b", "c"] {
-        stage.until(space, name, "the node to be Ready", is_ready).await?;
-    }
+    let start = Instant::now();
+    let manifests: Vec<_> = (0..FLEET).map(|n| sample::full_node(&format!("n{n}"))).collect();
+    let created = manifests.iter().map(|manifest| stage.create(space, manifest));
+    futures::future::try_join_all(created).await.unwrap();
+    let nodes = stage.nodes(space);
+    let all_serve = async || {
+        let list = nodes.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+        let serve = list.iter().filter(|n| sample::is_running(n) && sample::is_ready(n)).count();
+        if serve == FLEET { Ok(list) } else { Err(format!("{serve} of {FLEET} serve")) }
+    };
+    let before = wait_until("the fleet to serve", SOON * 5, all_serve).await?;
+    println!("  {FLEET} nodes serve after {:.1} s", start.elapsed().as_secs_f64());
     drop(operator);
     let mark = stage.plane.audit_mark()?;
-    let _operator = stage.operator("restart-silent-again")?;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let operator = stage.operator("restart-silent-again")?;
+    // Every node has been looked at once the series of all are there; then it is given a while to change its mind.
+    wait_until("every node to be looked at", SOON, async || {
+        let text = operator.metrics().await?;
+        let series = text.lines().filter(|line| line.starts_with("sei_controller_plan_active{"));
+        let seen = series.filter(|line| line.contains(&format!("namespace=\"{space}\""))).count();
+        if seen == FLEET { Ok(()) } else { Err(format!("{seen} were looked at")) }
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let log = sample::of_operators(stage.plane.audit_since(mark)?);
     let writes: Vec<_> =
         log.iter().filter(|e| e.is_write() && e.namespace == space).map(sample::line).collect();
-    assert!(log.iter().any(|e| e.verb == "list"), "the operator has started");
+    println!("  {} reads, {} writes after the restart", log.len() - writes.len(), writes.len());
     assert_eq!(writes, Vec::<String>::new());
+    let version = |list: &[SeiNode]| {
+        list.iter().map(|n| (n.name().to_owned(), n.resource_version().to_owned())).collect::<Vec<_>>()
+    };
+    let after = nodes.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(version(&after), version(&before), "no node has a newer version");
     Ok(())
 }
