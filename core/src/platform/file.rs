@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::PlatformError;
+use super::key::built_in;
 use super::yaml::{self, Node};
 use super::{Bucket, Images, Platform, Resources, ResultExport, RoleResources, Scheduling, Storage};
 use crate::quantity::Quantity;
@@ -83,9 +84,9 @@ impl PlatformFile {
                 class_perf: own("storage.classPerf"),
                 class_default: own("storage.classDefault"),
                 class_archive: own("storage.classArchive"),
-                size_default: self.size("storage.sizeDefault", "")?,
-                size_archive: self.size("storage.sizeArchive", "")?,
-                size_seed: self.size("storage.sizeSeed", "20Gi")?,
+                size_default: self.size("storage.sizeDefault")?,
+                size_archive: self.size("storage.sizeArchive")?,
+                size_seed: self.size("storage.sizeSeed")?,
             },
             scheduling: Scheduling {
                 nodepool_name: own("scheduling.nodepoolName"),
@@ -111,33 +112,33 @@ impl PlatformFile {
 
     /// The overrides of CPU and memory, each falling back by itself (`platform-config.md` 1.2).
     fn resources(&self) -> Result<Resources, PlatformError> {
-        let role = |cpu, cpu_built_in, memory, memory_built_in| {
+        let role = |cpu, memory| {
             Ok::<_, PlatformError>(RoleResources {
-                cpu_request: self.quantity(cpu, cpu_built_in)?,
-                memory: self.quantity(memory, memory_built_in)?,
+                cpu_request: self.quantity(cpu)?,
+                memory: self.quantity(memory)?,
             })
         };
         Ok(Resources {
-            validator: role("resources.validator.cpuRequest", "16", "resources.validator.memory", "128Gi")?,
-            node: role("resources.node.cpuRequest", "32", "resources.node.memory", "256Gi")?,
-            replayer: role("resources.replayer.cpuRequest", "32", "resources.replayer.memory", "256Gi")?,
-            archive: role("resources.archive.cpuRequest", "64", "resources.archive.memory", "512Gi")?,
-            seed: role("resources.seed.cpuRequest", "1", "resources.seed.memory", "2Gi")?,
+            validator: role("resources.validator.cpuRequest", "resources.validator.memory")?,
+            node: role("resources.node.cpuRequest", "resources.node.memory")?,
+            replayer: role("resources.replayer.cpuRequest", "resources.replayer.memory")?,
+            archive: role("resources.archive.cpuRequest", "resources.archive.memory")?,
+            seed: role("resources.seed.cpuRequest", "resources.seed.memory")?,
         })
     }
 
     /// A size of a claim. Unlike other quantities it must be above zero: the API server takes no other claim.
-    fn size(&self, key: &'static str, built_in: &'static str) -> Result<Quantity, PlatformError> {
-        let size = self.quantity(key, built_in)?;
+    fn size(&self, key: &'static str) -> Result<Quantity, PlatformError> {
+        let size = self.quantity(key)?;
         if size.is_positive() {
             return Ok(size);
         }
         Err(PlatformError::Size { key, value: self.text(key).to_owned() })
     }
 
-    fn quantity(&self, key: &'static str, built_in: &'static str) -> Result<Quantity, PlatformError> {
+    fn quantity(&self, key: &'static str) -> Result<Quantity, PlatformError> {
         let own = self.text(key);
-        let value = if own.trim().is_empty() { built_in } else { own };
+        let value = if own.trim().is_empty() { built_in(key) } else { own };
         Quantity::parse(value).map_err(|source| PlatformError::Quantity {
             key,
             value: value.to_owned(),
@@ -297,3 +298,30 @@ pub const REQUIRED: [&str; 21] = [
     "images.kubeRBACProxy",
     "images.cosmosExporter",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::KEYS;
+    use super::*;
+
+    /// The keys of a section, with it.
+    fn names(fields: &[(&str, Shape)], path: &str) -> Vec<String> {
+        let of = |(name, shape): &(&str, Shape)| {
+            let whole = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
+            match shape {
+                Shape::Section(fields) => names(fields, &whole),
+                Shape::Registry | Shape::Text => vec![whole],
+            }
+        };
+        fields.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn every_key_is_described_and_every_description_has_its_key() {
+        let described: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(names(SCHEMA, ""), described);
+        for key in KEYS.iter().filter(|key| REQUIRED.contains(&key.name)) {
+            assert_eq!(key.built_in, "", "{} is required and has a built-in value", key.name);
+        }
+    }
+}

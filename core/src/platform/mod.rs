@@ -7,11 +7,13 @@
 
 mod error;
 mod file;
+mod key;
 mod scalar;
 mod yaml;
 
 pub use error::PlatformError;
 pub use file::{GATEWAY_VARIABLES, PlatformFile, REQUIRED, check_gateway, parse, witnesses};
+pub use key::{KEYS, Key};
 pub(crate) use scalar::reads_as_itself;
 
 use crate::api::mode::{Mode, StorageMode};

@@ -125,6 +125,8 @@ impl Site {
             format!("--cert-dir={}", self.text(SERVER_FOLDER)),
             format!("--token-auth-file={}", self.text(TOKENS)),
             "--authorization-mode=RBAC".into(),
+            // As some distributions have it: who sets an owner reference that blocks deletion needs a right for it.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
             // The key of the serving certificate signs service account tokens too: the server makes it before
             // it reads it, so nothing here has to generate one.
             "--service-account-issuer=https://seinode.test".into(),
