@@ -1,0 +1,231 @@
+//! Conditions (`seinode.md` 16 and ours): all of them from the first pass on, and what each says when.
+#![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
+#![allow(clippy::type_complexity, reason = "tables of rows, read top down")]
+
+use std::collections::BTreeSet;
+
+use seinode_core::Decision;
+use seinode_core::api::status::FailedTaskDetail;
+use seinode_core::api::{ConditionType, NodePhase, PlanPhase, SeiNode, TaskStatus, TaskType};
+use seinode_core::testkit::{Scene, digest, node, object, story};
+use seinode_core::world::{Blind, Health, Seen};
+use serde_json::json;
+
+/// What the node shows after one more decision: status and reason.
+fn shown(scene: &Scene, kind: &ConditionType) -> (String, String) {
+    let condition = digest::condition(scene, kind).unwrap_or_else(|| panic!("{kind} is there"));
+    (condition.status.to_string(), condition.reason)
+}
+
+fn types(node: &SeiNode) -> BTreeSet<String> {
+    let mut scene = story::fresh(node.clone());
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the first pass stores") };
+    commit.write().status.conditions.iter().map(|c| c.condition_type.to_string()).collect()
+}
+
+#[test]
+fn v9_every_condition_is_there_from_the_first_pass_on_in_each_mode() {
+    let wanted: BTreeSet<String> = [
+        "ChildContested",
+        "ConfigOutdated",
+        "ImportPVCReady",
+        "KeyConflict",
+        "NodeKeyReady",
+        "NodeUpdateInProgress",
+        "OperatorKeyringReady",
+        "Paused",
+        "PlanFailed",
+        "PodOutdated",
+        "Ready",
+        "RetryHandled",
+        "SidecarReady",
+        "SigningKeyReady",
+        "SpecHeld",
+        "StateSyncReady",
+        "WorkflowInProgress",
+    ]
+    .map(str::to_owned)
+    .into();
+    for (name, node) in node::each() {
+        assert_eq!(types(&node), wanted, "{name}");
+    }
+}
+
+#[test]
+fn v9_a_check_says_so_when_its_part_of_the_spec_is_gone() {
+    let mut scene = story::running(node::validator());
+    assert_ne!(shown(&scene, &ConditionType::SigningKeyReady).1, "NotApplicable");
+    scene.node.spec = node::full().spec;
+    for kind in [
+        ConditionType::SigningKeyReady,
+        ConditionType::NodeKeyReady,
+        ConditionType::OperatorKeyringReady,
+        ConditionType::ImportPvcReady,
+    ] {
+        assert_eq!(shown(&scene, &kind), ("False".to_owned(), "NotApplicable".to_owned()), "{kind}");
+    }
+}
+
+#[test]
+fn the_sidecar_is_ready_not_ready_or_unreachable() {
+    let with = |health: Option<Seen<Health>>| {
+        let mut scene = story::running(node::full());
+        let Some(health) = health else {
+            scene.observed.pods = Seen::Present(Vec::new());
+            return shown(&scene, &ConditionType::SidecarReady);
+        };
+        let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+        scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+        scene.observed.health = health;
+        shown(&scene, &ConditionType::SidecarReady)
+    };
+    let silent = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    let rows = [
+        ("200", Some(Seen::Present(Health::Ready)), "True", "Ready"),
+        ("503", Some(Seen::Present(Health::NotReady)), "False", "NotReady"),
+        ("no answer", Some(silent), "Unknown", "Unreachable"),
+        ("no pod", None, "Unknown", "Unreachable"),
+    ];
+    for (name, health, status, reason) in rows {
+        assert_eq!(with(health), (status.to_owned(), reason.to_owned()), "{name}");
+    }
+}
+
+/// Running, with an update of the image under way whose tasks are complete but for the last one.
+fn updating() -> Scene {
+    let mut scene = story::running(node::full());
+    scene.node.spec.image = "registry.example.net/seid:v9".into();
+    scene.node.metadata.generation = Some(2);
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    scene
+}
+
+#[test]
+fn an_update_says_started_complete_and_failed() {
+    let kind = ConditionType::NodeUpdateInProgress;
+    let rest = story::running(node::full());
+    assert_eq!(shown(&rest, &kind), ("False".to_owned(), "NoUpdate".to_owned()));
+    let started = updating();
+    assert_eq!(shown(&started, &kind), ("True".to_owned(), "UpdateStarted".to_owned()));
+
+    let mut done = started.clone();
+    let plan = done.node.status.plan.as_mut().expect("a plan");
+    plan.tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
+    done.node.status.current_image = Some(done.node.spec.image.clone());
+    done.observed.statefulset = Seen::Unknown(Blind::Unreachable("dark".into()));
+    done.observed.pods = Seen::Unknown(Blind::Unreachable("dark".into()));
+    assert_eq!(shown(&done, &kind), ("False".to_owned(), "UpdateComplete".to_owned()));
+    let Some(Decision::Commit(commit)) = done.settle() else { panic!("its end is stored") };
+    assert_eq!(
+        commit.write().status.plan,
+        None,
+        "a finished convergence plan is removed in its last write (P10)"
+    );
+}
+
+#[test]
+fn v1_p7_p8_p52_a_failed_update_is_shown_and_the_node_stays_running() {
+    let mut scene = updating();
+    let plan = scene.node.status.plan.as_mut().expect("a plan");
+    plan.tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
+    let last = plan.tasks.last_mut().expect("a task");
+    last.status = TaskStatus::Failed;
+    last.error = Some("no space left".into());
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the failure is stored") };
+    let status = &commit.write().status;
+    assert_eq!(status.phase, Some(NodePhase::Running));
+    let plan = status.plan.as_ref().expect("a failed plan stays visible");
+    assert_eq!(plan.phase, PlanPhase::Failed);
+    let find = |kind: &ConditionType| {
+        let condition = status.conditions.iter().find(|c| c.condition_type == *kind).expect("seeded");
+        (condition.status.to_string(), condition.reason.clone(), condition.message.clone())
+    };
+    let (update, failed) = (find(&ConditionType::NodeUpdateInProgress), find(&ConditionType::PlanFailed));
+    assert_eq!((update.0.as_str(), update.1.as_str()), ("False", "UpdateFailed"));
+    assert_eq!((failed.0.as_str(), failed.1.as_str()), ("True", "TaskFailed"), "one constant word");
+    for text in [&update.2, &failed.2] {
+        assert!(text.contains("no space left") && text.contains("mark-ready"), "{text}");
+    }
+    assert_eq!(find(&ConditionType::RetryHandled).0, "False");
+}
+
+#[test]
+fn p9_plan_failed_stays_and_turns_false_with_a_later_completion() {
+    let mut scene = story::failed(node::full());
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the failure is adopted") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    assert_eq!(shown(&scene, &ConditionType::PlanFailed), ("True".to_owned(), "TaskFailed".to_owned()));
+    // The next plan completes.
+    let mut plan = story::first_plan(&scene.node);
+    plan.tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
+    scene.node.status.plan = Some(plan);
+    scene.node.status.phase = Some(NodePhase::Initializing);
+    assert_eq!(shown(&scene, &ConditionType::PlanFailed), ("False".to_owned(), "PlanComplete".to_owned()));
+}
+
+#[test]
+fn a_pod_at_an_old_revision_is_shown() {
+    let mut scene = story::running(node::full());
+    assert_eq!(shown(&scene, &ConditionType::PodOutdated), ("False".to_owned(), "UpToDate".to_owned()));
+    let Seen::Present(sts) = &mut scene.observed.statefulset else { panic!("a StatefulSet") };
+    sts.status.as_mut().expect("a status").update_revision = Some("another".into());
+    assert_eq!(shown(&scene, &ConditionType::PodOutdated), ("True".to_owned(), "OldRevision".to_owned()));
+}
+
+#[test]
+fn a_spec_that_a_live_node_can_not_follow_is_held_field_by_field() {
+    type Edit = fn(&mut SeiNode);
+    let rows: [(&str, SeiNode, Edit); 5] = [
+        ("spec.chainId", node::full(), |n| n.spec.chain_id = "another".into()),
+        ("the mode", node::full(), |n| {
+            n.spec.full_node = None;
+            n.spec.archive = node::archive().spec.archive;
+        }),
+        ("spec.dataVolume.import", node::full(), |n| {
+            n.spec.data_volume = node::importing().spec.data_volume;
+        }),
+        ("signing key", node::validator(), |n| {
+            let validator = n.spec.validator.as_mut().expect("a validator");
+            validator.signing_key =
+                serde_json::from_value(json!({"secret": {"secretName": "another"}})).expect("a key");
+        }),
+        ("node key", node::validator(), |n| {
+            let validator = n.spec.validator.as_mut().expect("a validator");
+            validator.node_key = None;
+            validator.signing_key = None;
+        }),
+    ];
+    for (field, node, edit) in rows {
+        let mut scene = story::running(node);
+        edit(&mut scene.node);
+        scene.node.metadata.generation = Some(2);
+        let condition = digest::condition(&scene, &ConditionType::SpecHeld).expect("seeded");
+        assert_eq!(
+            (condition.status.to_string(), condition.reason.as_str()),
+            ("True".to_owned(), "SpecChanged")
+        );
+        assert!(condition.message.contains(field), "{field}: {}", condition.message);
+        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("{field}: it is stored") };
+        assert_eq!(commit.write().status.plan, scene.node.status.plan, "{field}: no plan follows");
+    }
+}
+
+#[test]
+fn p3_a_failed_task_shows_its_detail() {
+    let mut scene = story::at_task(node::full(), &TaskType::ConfigApply);
+    let plan = scene.node.status.plan.as_mut().expect("a plan");
+    let index = plan.tasks.iter().position(|t| t.task_type == TaskType::ConfigApply).expect("a task");
+    plan.tasks[index].status = TaskStatus::Failed;
+    plan.tasks[index].error = Some("unknown key".into());
+    let id = plan.tasks[index].id.clone();
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the failure is stored") };
+    let plan = commit.write().status.plan.clone().expect("a plan");
+    assert_eq!(plan.failed_task_index, i64::try_from(index).ok());
+    let FailedTaskDetail { task_type, id: failed, error, .. } = plan.failed_task_detail.expect("detail");
+    assert_eq!((task_type.as_str(), failed, error.as_str()), ("config-apply", id, "unknown key"));
+    assert_eq!(commit.write().status.phase, Some(NodePhase::Failed));
+}
