@@ -34,7 +34,7 @@ fn values() -> Value {
     })
 }
 
-/// A kubeconfig with a token of the account, as a pod has it.
+/// A kubeconfig with token and namespace of the account, as a pod has them.
 async fn kubeconfig(stage: &Stage, folder: &Path, account: &str) -> std::path::PathBuf {
     let accounts = Api::<ServiceAccount>::namespaced(stage.plane.client(), SPACE);
     let request = TokenRequest::default();
@@ -44,6 +44,7 @@ async fn kubeconfig(stage: &Stage, folder: &Path, account: &str) -> std::path::P
     let admin = std::fs::read_to_string(stage.plane.kubeconfig()).unwrap();
     let mut config: Value = serde_yaml_ng::from_str(&admin).unwrap();
     config["users"][0]["user"] = json!({"tokenFile": folder.join("token")});
+    config["contexts"][0]["context"]["namespace"] = SPACE.into();
     let path = folder.join("kubeconfig");
     std::fs::write(&path, config.to_string()).unwrap();
     path
