@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use seinode_core::api::NodePhase;
 use seinode_tests::deploy_tools::Tool;
 use seinode_tests::live::LiveError;
@@ -140,7 +140,7 @@ async fn an_installed_chart_brings_three_nodes_up() -> Result<(), LiveError> {
     let uninstall = ["uninstall", RELEASE, "--namespace", SPACE, "--kubeconfig", admin.to_str().unwrap()];
     text(&Tool::Helm.run(&root(), &uninstall).await?);
     assert_eq!(
-        stage.nodes(NODES).list(&Default::default()).await.unwrap().items.len(),
+        stage.nodes(NODES).list(&ListParams::default()).await.unwrap().items.len(),
         3,
         "nodes outlive the chart"
     );

@@ -78,7 +78,7 @@ fn stopped() -> Scene {
 
 #[test]
 fn the_table_of_all_phases() {
-    let stories: [(&str, Scene); 8] = [
+    let stories: Vec<(&str, Scene)> = vec![
         ("waits for something before its first plan", without_witnesses()),
         ("first start", story::mid_plan(node::full(), 3)),
         ("serves", story::running(node::full())),
@@ -107,7 +107,7 @@ fn unready(mut scene: Scene) -> Scene {
     if let Seen::Present(pods) = &mut scene.observed.pods {
         for pod in pods {
             let conditions = pod.status.iter_mut().flat_map(|s| s.conditions.iter_mut().flatten());
-            conditions.filter(|c| c.type_ == "Ready").for_each(|c| c.status = "False".to_owned());
+            conditions.filter(|c| c.type_ == "Ready").for_each(|c| "False".clone_into(&mut c.status));
         }
     }
     scene

@@ -80,7 +80,8 @@ fn collect(folder: &Path, out: &mut Vec<String>) {
             if !["testkit", "render", "crd", "platform"].contains(&name) {
                 collect(&path, out);
             }
-        } else if name.ends_with(".rs") && !["tests.rs", "crd.rs", "quantity.rs", "differ.rs"].contains(&name)
+        } else if path.extension().is_some_and(|e| e == "rs")
+            && !["tests.rs", "crd.rs", "quantity.rs", "differ.rs"].contains(&name)
         {
             out.push(production(&fs::read_to_string(&path).unwrap()).to_owned());
         }
