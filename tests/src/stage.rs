@@ -1,10 +1,10 @@
 //! Where whole lives are played: the real control plane, a pretend kubelet with pretend sidecars behind real sockets, and
 //! the operator as a process of its own.
 
+mod installed;
 mod operator;
 mod socket;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,38 +65,20 @@ impl Stage {
 
     /// Starts an operator with another account.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
-        let [sidecars, token] = self.sidecar_arguments();
+        let file = |name: &str| self.folder.path().join(name);
+        let url = format!("http://{}/{{namespace}}/{{name}}", self.sidecars.address());
         let arguments = [
             format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--platform={}", self.folder.path().join("platform.yaml").display()),
-            sidecars,
-            token,
+            format!("--platform={}", file("platform.yaml").display()),
+            format!("--sidecar-url-template={url}"),
+            format!("--sidecar-token-file={}", file("token").display()),
             "--metrics-bind-address=0".to_owned(),
             "--health-probe-bind-address=0".to_owned(),
             "--zap-devel=false".to_owned(),
             "--zap-encoder=console".to_owned(),
         ];
-        let unused = platform::GATEWAY_VARIABLES.iter().map(|name| ((*name).to_owned(), "unused".to_owned()));
-        self.operator_with(name, &arguments, &unused.collect())
-    }
-
-    /// Starts an operator with these flags and variables alone.
-    pub fn operator_with(
-        &self,
-        name: &str,
-        arguments: &[String],
-        variables: &BTreeMap<String, String>,
-    ) -> Result<Operator, LiveError> {
-        let log = self.folder.path().join(format!("{name}.log"));
-        let started = Operator::start(&self.program, arguments, variables, &log);
-        started.map_err(LiveError::io("start the operator"))
-    }
-
-    /// The flags that lead an operator to the pretend sidecars.
-    pub fn sidecar_arguments(&self) -> [String; 2] {
-        let url = format!("http://{}/{{namespace}}/{{name}}", self.sidecars.address());
-        let token = self.folder.path().join("token");
-        [format!("--sidecar-url-template={url}"), format!("--sidecar-token-file={}", token.display())]
+        let log = file(&format!("{name}.log"));
+        Operator::start(&self.program, &arguments, &log).map_err(LiveError::io("start the operator"))
     }
 
     /// The nodes of a namespace.

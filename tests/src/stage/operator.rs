@@ -1,6 +1,5 @@
 //! An operator process that is always ended.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,16 +13,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub(super) fn start(
-        program: &Path,
-        arguments: &[String],
-        variables: &BTreeMap<String, String>,
-        log: &Path,
-    ) -> io::Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
-            .envs(variables)
+            .envs(seinode_core::platform::GATEWAY_VARIABLES.iter().map(|name| (name, "unused")))
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -62,5 +56,20 @@ impl Drop for Operator {
         // Both fail only for a process that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Operator {
+    /// With these flags and variables alone.
+    pub(super) fn start_with(
+        program: &Path,
+        arguments: &[String],
+        variables: &std::collections::BTreeMap<String, String>,
+        log: &Path,
+    ) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(variables).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Ok(Self { child: command.spawn()?, log: log.to_owned() })
     }
 }

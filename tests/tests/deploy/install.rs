@@ -108,7 +108,7 @@ async fn an_installed_chart_brings_three_nodes_up() -> Result<(), LiveError> {
     let kubeconfig = kubeconfig(&stage, folder.path(), &pod.service_account_name.unwrap()).await;
     arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
     arguments.extend(stage.sidecar_arguments());
-    let operator = stage.operator_with("installed", &arguments, &variables)?;
+    let operator = stage.installed_operator("installed", &arguments, &variables)?;
 
     let key = json!({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": "made-up"}}).to_string();
     let secret = json!({"metadata": {"name": "p2p"}, "stringData": {"node_key.json": key}});
