@@ -102,7 +102,8 @@ impl Tool {
             // A byte that no text has: parts that are cut elsewhere are other parts.
             hash.update([0xff]);
         }
-        Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let digest: Vec<_> = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(digest.concat())
     }
 }
 

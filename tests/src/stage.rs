@@ -1,6 +1,7 @@
 //! Where whole lives are played: the real control plane, a pretend kubelet with pretend sidecars behind real sockets, and
 //! the operator as a process of its own.
 
+mod installed;
 mod operator;
 mod record;
 mod rights;
@@ -86,11 +87,10 @@ impl Stage {
     /// Starts an operator with another account.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
         let arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
-        self.operator_with(name, &arguments, &gateway())
+        self.started(name, &arguments, &gateway())
     }
 
-    /// Starts an operator with these flags and variables alone.
-    pub fn operator_with(
+    fn started(
         &self,
         name: &str,
         arguments: &[String],
@@ -104,11 +104,6 @@ impl Stage {
     /// How many calls the pretend sidecars have got.
     pub fn sidecar_calls(&self) -> u64 {
         self.sidecars.calls()
-    }
-
-    /// The flags that lead an operator to the pretend sidecars.
-    pub fn sidecar_arguments(&self) -> [String; 2] {
-        sidecar_arguments(self.folder.path(), self.sidecars.address())
     }
 
     /// An account with exactly the rights that the operator is installed with, to be taken away at will.

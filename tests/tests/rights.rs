@@ -135,8 +135,13 @@ async fn lives_under_the_role() -> Result<(), LiveError> {
     without_the_right_to_read_a_secret_no_validator_starts(&stage).await
 }
 
+/// With the account, and in the namespace that it is in: there is its lease.
 fn start(stage: &Stage, name: &str) -> Result<Operator, LiveError> {
-    stage.operator_as(name, &stage.plane.kubeconfig_as(ACCOUNT)?)
+    let kubeconfig = stage.plane.kubeconfig_as(ACCOUNT)?;
+    let mut config: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&kubeconfig).unwrap()).unwrap();
+    config["contexts"][0]["context"]["namespace"] = SYSTEM.into();
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    stage.operator_as(name, &kubeconfig)
 }
 
 fn node(name: &str, fields: &Value) -> Value {

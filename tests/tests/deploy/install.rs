@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use seinode_core::api::NodePhase;
 use seinode_tests::deploy_tools::Tool;
 use seinode_tests::live::LiveError;
@@ -34,7 +34,7 @@ fn values() -> Value {
     })
 }
 
-/// A kubeconfig with a token of the account, as a pod has it.
+/// A kubeconfig with token and namespace of the account, as a pod has them.
 async fn kubeconfig(stage: &Stage, folder: &Path, account: &str) -> std::path::PathBuf {
     let accounts = Api::<ServiceAccount>::namespaced(stage.plane.client(), SPACE);
     let request = TokenRequest::default();
@@ -44,6 +44,7 @@ async fn kubeconfig(stage: &Stage, folder: &Path, account: &str) -> std::path::P
     let admin = std::fs::read_to_string(stage.plane.kubeconfig()).unwrap();
     let mut config: Value = serde_yaml_ng::from_str(&admin).unwrap();
     config["users"][0]["user"] = json!({"tokenFile": folder.join("token")});
+    config["contexts"][0]["context"]["namespace"] = SPACE.into();
     let path = folder.join("kubeconfig");
     std::fs::write(&path, config.to_string()).unwrap();
     path
@@ -107,7 +108,7 @@ async fn an_installed_chart_brings_three_nodes_up() -> Result<(), LiveError> {
     let kubeconfig = kubeconfig(&stage, folder.path(), &pod.service_account_name.unwrap()).await;
     arguments.push(format!("--kubeconfig={}", kubeconfig.display()));
     arguments.extend(stage.sidecar_arguments());
-    let operator = stage.operator_with("installed", &arguments, &variables)?;
+    let operator = stage.installed_operator("installed", &arguments, &variables)?;
 
     let key = json!({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": "made-up"}}).to_string();
     let secret = json!({"metadata": {"name": "p2p"}, "stringData": {"node_key.json": key}});
@@ -139,7 +140,7 @@ async fn an_installed_chart_brings_three_nodes_up() -> Result<(), LiveError> {
     let uninstall = ["uninstall", RELEASE, "--namespace", SPACE, "--kubeconfig", admin.to_str().unwrap()];
     text(&Tool::Helm.run(&root(), &uninstall).await?);
     assert_eq!(
-        stage.nodes(NODES).list(&Default::default()).await.unwrap().items.len(),
+        stage.nodes(NODES).list(&ListParams::default()).await.unwrap().items.len(),
         3,
         "nodes outlive the chart"
     );
