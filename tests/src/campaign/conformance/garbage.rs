@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures::StreamExt as _;
 use kube::Client;
+use seinode_sim::store::Kind;
 use serde_json::{Value, json};
 
 use super::player::Player;
@@ -165,7 +166,7 @@ fn draw(seed: u64) -> Family {
             }
         }
         let mut object = sample::of(kind).map(|sample| sample.base).unwrap_or_default();
-        object["apiVersion"] = json!(sample::resource(kind).map(|kind| kind.api_version()).ok());
+        object["apiVersion"] = json!(sample::resource(kind).map(Kind::api_version).ok());
         object["kind"] = json!(kind);
         object["metadata"] = json!({ "name": name, "ownerReferences": owners });
         if rng.u8(..100) < 10 {
@@ -198,7 +199,7 @@ fn owner(rng: &mut Rng, (kind, name): &(&str, String), is_controller: bool) -> V
         format!("@uid {kind}/{name}")
     };
     json!({
-        "apiVersion": sample::resource(kind).map(|kind| kind.api_version()).ok(),
+        "apiVersion": sample::resource(kind).map(Kind::api_version).ok(),
         "kind": kind,
         "name": name,
         "uid": uid,
