@@ -95,6 +95,7 @@ pub(super) fn isolate(kind: Kind, part: Part, new: &mut Value, old: &Value) {
             set_top(new, "metadata", metadata.as_ref());
             if kind == Kind::Pod {
                 take(new, "ownerReferences", old);
+                set(new, "deletionTimestamp", Value::Null);
             }
         }
     }

@@ -68,6 +68,7 @@ impl State {
         let Some(old) = old else {
             check::same_place(key, &body)?;
             let mut object = body;
+            check::number(meta::text(&object, "resourceVersion"))?;
             if !self.is_rehearsal() {
                 meta::set(&mut object, "resourceVersion", Value::Null);
             }

@@ -46,7 +46,12 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The campaign, by the size that belongs to the share.
 pub fn run(options: &Options) -> Result<Vec<Row>, String> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small count")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a share of a small count"
+    )]
     let part = |count: usize| ((count as f64) * options.share).ceil() as usize;
     let size = Size {
         nodes: part(WHOLE.nodes),
@@ -308,7 +313,7 @@ impl Play {
     /// What the logs say about the whole run.
     async fn look_back(&self, script: &Script) -> Result<Vec<String>, String> {
         let log = check::of_operators(self.stage.plane.audit().map_err(told)?);
-        let names = self.names(script);
+        let names = names(script);
         let kubelet = &self.stage.kubelet;
         let mut wrong = check::deleted_twice(&log, &kubelet.pods());
         wrong.extend(check::foreign(&log, SPACE, &names));
@@ -329,7 +334,7 @@ impl Play {
         for node in
             self.stage.nodes(SPACE).list(&ListParams::default()).await.map_err(|e| e.to_string())?.items
         {
-            wrong.extend(self.findings(&node));
+            wrong.extend(findings(&node));
         }
         for operator in 0..2 {
             let log = self.stage.log(&format!("operator-{operator}"));
@@ -337,11 +342,6 @@ impl Play {
             wrong.extend(panics.map(|line| format!("operator {operator}: {line}")));
         }
         Ok(wrong)
-    }
-
-    fn findings(&self, node: &SeiNode) -> Vec<String> {
-        let findings = lint::status(&node.status).into_iter().chain(lint::derived_ids(&node.status));
-        findings.map(|finding| format!("{}: {finding:?}", node.name())).collect()
     }
 
     fn repeated(&self, names: &[String]) -> Repeated {
@@ -352,34 +352,17 @@ impl Play {
         repeated
     }
 
-    fn names(&self, script: &Script) -> Vec<String> {
-        let mut names: Vec<String> = script
-            .events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                Event::Create(node, _) => Some(name(*node)),
-                _ => None,
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
     fn counts(&self, script: &Script) -> Result<Vec<(&'static str, u64)>, String> {
         let log = check::of_operators(self.stage.plane.audit().map_err(told)?);
-        let journals: Vec<_> = self
-            .names(script)
-            .iter()
-            .map(|name| self.stage.kubelet.director(SPACE, name).journal())
-            .collect();
-        let repeated = self.repeated(&self.names(script));
+        let journals: Vec<_> =
+            names(script).iter().map(|name| self.stage.kubelet.director(SPACE, name).journal()).collect();
+        let repeated = self.repeated(&names(script));
         let started =
             journals.iter().flatten().filter(|e| e.event == seinode_sim::sidecar::Event::Started).count();
         let deletions =
             log.iter().filter(|e| e.verb == "delete" && e.resource == "pods" && e.is_granted()).count();
         Ok(vec![
-            ("nodes", self.names(script).len() as u64),
+            ("nodes", names(script).len() as u64),
             ("kills", self.times.kills.len() as u64),
             ("outages", self.outages),
             ("pods", self.stage.kubelet.pods().len() as u64),
@@ -417,4 +400,25 @@ impl Play {
 
 fn object<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<K, kube::Error> {
     serde_json::from_value(value).map_err(kube::Error::SerdeError)
+}
+
+/// What the linter finds in the status of a node.
+fn findings(node: &SeiNode) -> Vec<String> {
+    let findings = lint::status(&node.status).into_iter().chain(lint::derived_ids(&node.status));
+    findings.map(|finding| format!("{}: {finding:?}", node.name())).collect()
+}
+
+/// The name of every node that there ever was.
+fn names(script: &Script) -> Vec<String> {
+    let mut names: Vec<String> = script
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Create(node, _) => Some(name(*node)),
+            _ => None,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }

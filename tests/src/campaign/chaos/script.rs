@@ -122,16 +122,16 @@ pub(super) fn write(seed: u64, size: Size) -> Script {
                 let image = rng.u32(1..4);
                 wishes.insert(made, Wish { image, paused: false });
                 made += 1;
-                Some(Event::Create(made - 1, image))
+                Event::Create(made - 1, image)
             }
             Part::Change => change(&mut rng, &mut wishes, made),
-            Part::Kill => Some(Event::Kill(rng.usize(..=usize::from(is_double)), down(&mut rng))),
+            Part::Kill => Event::Kill(rng.usize(..=usize::from(is_double)), down(&mut rng)),
             Part::Outage(component) => {
                 let kills = (0..KILLS_IN_AN_OUTAGE).map(|_| Duration::from_millis(rng.u64(200..3000)));
-                Some(Event::Outage(component, kills.collect()))
+                Event::Outage(component, kills.collect())
             }
         };
-        events.extend(event.map(|event| (pause(&mut rng), event)));
+        events.push((pause(&mut rng), event));
     }
     Script { events, wishes }
 }
@@ -148,14 +148,14 @@ enum Part {
 }
 
 /// A change to a node that is there, or a node that was deleted comes back.
-fn change(rng: &mut Rng, wishes: &mut BTreeMap<usize, Wish>, made: usize) -> Option<Event> {
+fn change(rng: &mut Rng, wishes: &mut BTreeMap<usize, Wish>, made: usize) -> Event {
     let node = rng.usize(..made);
     let Some(wish) = wishes.get_mut(&node) else {
         let image = rng.u32(1..4);
         wishes.insert(node, Wish { image, paused: false });
-        return Some(Event::Create(node, image));
+        return Event::Create(node, image);
     };
-    Some(match rng.u8(..100) {
+    match rng.u8(..100) {
         0..45 => {
             wish.image = wish.image % 3 + 1;
             Event::Image(node, wish.image)
@@ -170,7 +170,7 @@ fn change(rng: &mut Rng, wishes: &mut BTreeMap<usize, Wish>, made: usize) -> Opt
         }
         80..90 => Event::Evict(node),
         _ => Event::RestartSidecar(node),
-    })
+    }
 }
 
 /// Short against a plan, so that events meet; sometimes nothing at all.

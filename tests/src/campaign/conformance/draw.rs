@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
+use seinode_sim::store::Kind;
 use serde_json::{Map, Value, json};
 
 use super::sample::{self, Sample};
@@ -25,7 +26,7 @@ pub(super) fn sequence(seed: u64) -> Sequence {
     let mut rng = Rng::with_seed(seed);
     let main = weighted(&mut rng, sample::all(), |sample| sample.weight);
     let other = (rng.u8(..100) < 20).then(|| weighted(&mut rng, sample::all(), |sample| sample.weight));
-    let mut drawer = Drawer { rng, main, other };
+    let mut drawer = Drawer { rng, main, other, has_generated: false };
     let length = drawer.rng.usize(FEWEST..=MOST);
     let mut steps = vec![drawer.first()];
     steps.extend((1..length).map(|_| drawer.step()));
@@ -36,6 +37,8 @@ struct Drawer {
     rng: Rng,
     main: Sample,
     other: Option<Sample>,
+    /// Whether a name was generated: two of them stand in an order of their own on each server.
+    has_generated: bool,
 }
 
 impl Drawer {
@@ -94,7 +97,8 @@ impl Drawer {
                     step.body["metadata"]["resourceVersion"] = self.version(sample.kind, name);
                 }
                 // A Job has its name in labels too.
-                if sample.kind != "Job" && self.chance(3) {
+                if sample.kind != "Job" && !self.has_generated && self.chance(3) {
+                    self.has_generated = true;
                     step.body["metadata"]["name"] = Value::Null;
                     step.body["metadata"]["generateName"] = json!("g-");
                 }
@@ -346,7 +350,7 @@ fn empty() -> Sample {
 }
 
 fn set_type(object: &mut Value, sample: &Sample, name: &str) {
-    object["apiVersion"] = json!(sample.resource().map(|kind| kind.api_version()).ok());
+    object["apiVersion"] = json!(sample.resource().map(Kind::api_version).ok());
     object["kind"] = json!(sample.kind);
     put(object, "metadata.name", json!(name));
 }

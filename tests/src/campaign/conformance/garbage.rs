@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures::StreamExt as _;
 use kube::Client;
+use seinode_sim::store::Kind;
 use serde_json::{Value, json};
 
 use super::player::Player;
@@ -136,9 +137,12 @@ async fn look(client: &Client, namespace: &str) -> Result<BTreeMap<String, Value
             if name == "kube-root-ca.crt" {
                 continue;
             }
-            let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+            let is_deleting = !metadata["deletionTimestamp"].is_null();
+            // Whether one of two lost owners was forgotten before the other was lost is chance.
+            let owners =
+                metadata["ownerReferences"].as_array().filter(|_| !is_deleting).into_iter().flatten();
             let state = json!({
-                "is deleting": !metadata["deletionTimestamp"].is_null(),
+                "is deleting": is_deleting,
                 "finalizers": metadata["finalizers"],
                 "owners": owners.map(|owner| &owner["name"]).collect::<Vec<_>>(),
             });
@@ -151,7 +155,7 @@ async fn look(client: &Client, namespace: &str) -> Result<BTreeMap<String, Value
 fn draw(seed: u64) -> Family {
     let mut rng = Rng::with_seed(seed);
     let mut members: Vec<Step> = Vec::new();
-    let mut names: Vec<(&str, String)> = Vec::new();
+    let mut names: Vec<Member> = Vec::new();
     for index in 0..rng.usize(3..7) {
         let kind = KINDS[rng.usize(..KINDS.len())];
         let name = format!("m{index}");
@@ -165,17 +169,18 @@ fn draw(seed: u64) -> Family {
             }
         }
         let mut object = sample::of(kind).map(|sample| sample.base).unwrap_or_default();
-        object["apiVersion"] = json!(sample::resource(kind).map(|kind| kind.api_version()).ok());
+        object["apiVersion"] = json!(sample::resource(kind).map(Kind::api_version).ok());
         object["kind"] = json!(kind);
         object["metadata"] = json!({ "name": name, "ownerReferences": owners });
-        if rng.u8(..100) < 10 {
+        let is_held = rng.u8(..100) < 10;
+        if is_held {
             object["metadata"]["finalizers"] = json!(["t.io/f"]);
         }
         members.push(step(Verb::Create, kind, "", object));
-        names.push((kind, name));
+        names.push(Member { kind, name, is_held });
     }
     let deletions = (0..rng.usize(1..4)).map(|_| {
-        let (kind, name) = &names[rng.usize(..names.len())];
+        let Member { kind, name, .. } = &names[rng.usize(..names.len())];
         if rng.u8(..100) < 15 {
             return step(Verb::Merge, kind, name, json!({ "metadata": { "finalizers": null } }));
         }
@@ -191,19 +196,28 @@ fn draw(seed: u64) -> Family {
     Family { members, deletions }
 }
 
-fn owner(rng: &mut Rng, (kind, name): &(&str, String), is_controller: bool) -> Value {
+struct Member {
+    kind: &'static str,
+    name: String,
+    /// Whether a finalizer holds it.
+    is_held: bool,
+}
+
+fn owner(rng: &mut Rng, Member { kind, name, is_held }: &Member, is_controller: bool) -> Value {
     let uid = if rng.u8(..100) < 5 {
         "00000000-0000-0000-0000-000000000000".to_owned()
     } else {
         format!("@uid {kind}/{name}")
     };
     json!({
-        "apiVersion": sample::resource(kind).map(|kind| kind.api_version()).ok(),
+        "apiVersion": sample::resource(kind).map(Kind::api_version).ok(),
         "kind": kind,
         "name": name,
         "uid": uid,
         "controller": is_controller,
-        "blockOwnerDeletion": rng.bool(),
+        // What blocks nobody is collected only if it is looked at before its owner stops waiting. That is chance, and
+        // shows where the owner stays.
+        "blockOwnerDeletion": *is_held || rng.bool(),
     })
 }
 

@@ -25,7 +25,9 @@ pub(super) fn normal(sequence: &Sequence, played: &Played) -> Vec<Value> {
         })
         .collect();
     // An event of a watch may name an owner that only a later answer shows.
-    all.iter_mut().for_each(|answer| names.learn(answer));
+    for answer in &mut all {
+        names.learn(answer);
+    }
     all.into_iter().map(|answer| names.replaced(answer)).collect()
 }
 

@@ -12,6 +12,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
+use seinode_sim::store::Kind;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -228,8 +229,8 @@ impl<'a> Player<'a> {
 
 /// The least object, for a replacement of what was never seen.
 fn unseen(kind: &str, name: &str) -> Value {
-    let mut object = sample::of(kind).map(|sample| sample.base).unwrap_or_else(|| json!({}));
-    object["apiVersion"] = json!(sample::resource(kind).map(|kind| kind.api_version()).ok());
+    let mut object = sample::of(kind).map_or_else(|| json!({}), |sample| sample.base);
+    object["apiVersion"] = json!(sample::resource(kind).map(Kind::api_version).ok());
     object["kind"] = json!(kind);
     object["metadata"] = json!({ "name": name });
     object
