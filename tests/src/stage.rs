@@ -100,8 +100,9 @@ impl Stage {
     }
 
     /// Every law that was broken on this stage so far, whoever played on it: the laws over traces, two pods on a claim,
-    /// `Paused` beside a pod, a task submitted although it runs or is done, pods of one revision deleted in a row.
-    pub async fn broken_laws(&self) -> Result<Vec<String>, LiveError> {
+    /// `Paused` beside a pod, a task submitted although it runs or is done, pods of one revision deleted in a row. With the
+    /// number of steps that were judged.
+    pub async fn broken_laws(&self) -> Result<(usize, Vec<String>), LiveError> {
         let log = self.plane.audit_since(self.start)?;
         // The record lags a little behind the log.
         let (versions, trace, journals) =
@@ -125,7 +126,7 @@ impl Stage {
         // Two operators may ask for one task at the same moment; the sidecar runs it once.
         let repeated = journals.iter().filter(|e| e.event == Event::Repeated && self.rota.at_work(e.at) < 2);
         out.extend(repeated.map(|e| format!("submitted although it runs or is done: {e:?}")));
-        Ok(out)
+        Ok((trace.steps.len(), out))
     }
 
     /// The nodes of a namespace.
