@@ -33,6 +33,8 @@ pub const SOON: Duration = Duration::from_mins(2);
 
 /// The stage.
 pub struct Stage {
+    /// Dropped first: it watches the server.
+    record: record::Record,
     /// The control plane.
     pub plane: Arc<ControlPlane>,
     /// The pretend kubelet.
@@ -40,7 +42,6 @@ pub struct Stage {
     sidecars: socket::Server,
     folder: TempDir,
     program: PathBuf,
-    record: record::Record,
     rota: operator::Rota,
     /// Where the audit log stood when the record began.
     start: AuditMark,
@@ -67,7 +68,7 @@ impl Stage {
         let start = plane.audit_mark()?;
         let record = record::Record::start(&plane.client_named("recorder"));
         let (program, rota) = (program.to_owned(), operator::Rota::default());
-        Ok(Self { plane, kubelet, sidecars, folder, program, record, rota, start })
+        Ok(Self { record, plane, kubelet, sidecars, folder, program, rota, start })
     }
 
     /// Starts an operator.
