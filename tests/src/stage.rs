@@ -38,6 +38,8 @@ pub const SOON: Duration = Duration::from_mins(2);
 
 /// The stage.
 pub struct Stage {
+    /// Dropped first: it watches the server.
+    record: record::Record,
     /// The control plane.
     pub plane: Arc<ControlPlane>,
     /// The pretend kubelet.
@@ -45,7 +47,6 @@ pub struct Stage {
     sidecars: socket::Server,
     folder: TempDir,
     program: PathBuf,
-    record: record::Record,
     rota: Rota,
     /// Where the audit log stood when the record began.
     start: AuditMark,
@@ -76,7 +77,7 @@ impl Stage {
         let start = plane.audit_mark()?;
         let record = record::Record::start(&plane.client_named("recorder"));
         let (program, rota) = (program.to_owned(), Rota::default());
-        Ok(Self { plane, kubelet, sidecars, folder, program, record, rota, start })
+        Ok(Self { record, plane, kubelet, sidecars, folder, program, rota, start })
     }
 
     /// Starts an operator.
@@ -112,8 +113,9 @@ impl Stage {
     }
 
     /// Every law that was broken on this stage so far, whoever played on it: the laws over traces, two pods on a claim,
-    /// `Paused` beside a pod, a task submitted although it runs or is done, pods of one revision deleted in a row.
-    pub async fn broken_laws(&self) -> Result<Vec<String>, LiveError> {
+    /// `Paused` beside a pod, a task submitted although it runs or is done, pods of one revision deleted in a row. With the
+    /// number of steps that were judged.
+    pub async fn broken_laws(&self) -> Result<(usize, Vec<String>), LiveError> {
         let log = self.plane.audit_since(self.start)?;
         // The record lags a little behind the log.
         let (versions, trace, journals) =
@@ -137,7 +139,7 @@ impl Stage {
         // Two operators may ask for one task at the same moment; the sidecar runs it once.
         let repeated = journals.iter().filter(|e| e.event == Event::Repeated && self.rota.at_work(e.at) < 2);
         out.extend(repeated.map(|e| format!("submitted although it runs or is done: {e:?}")));
-        Ok(out)
+        Ok((trace.steps.len(), out))
     }
 
     /// What the operators of this name have logged so far.

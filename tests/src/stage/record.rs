@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use seinode_core::api::SeiNode;
@@ -80,7 +81,8 @@ where
     let api = Api::<K>::all(client.clone());
     let log = Arc::clone(log);
     tokio::spawn(async move {
-        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()));
+        // Without a pause after an error it would never let go of its thread once the server has ended.
+        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = false;
         while let Some(event) = stream.next().await {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
