@@ -1,32 +1,30 @@
 //! Stores, live reads and sidecar answers into [`Observed`]. It never lies about age: what may be behind is `Unknown`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use seinode_core::api::{SeiNode, mode};
 use seinode_core::ident::NodeKey;
 use seinode_core::platform;
 use seinode_core::render::names;
 use seinode_core::rivals::{self, Exclusive, Mount, Neighbourhood};
 use seinode_core::world::{Blind, Health, Observed, PeerNode, Registry, SecretData, Seen, Topic};
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Child};
 use crate::error::PortError;
-use crate::live::{API_LIMIT, Live, RegistrySource, RememberedHealth, RememberedId};
+use crate::live::{Live, RegistrySource, RememberedHealth, RememberedId};
+use crate::perform::limited;
 use crate::ports::Snapshot;
 
 /// How long a peer's node id is believed before it is asked for again.
@@ -60,7 +58,7 @@ pub(crate) async fn observe(
         observed.looked.insert(Topic::Node);
     }
     for topic in wanted {
-        look(live, &node, &mut observed, &topic).await;
+        Box::pin(look(live, &node, &mut observed, &topic)).await;
         observed.looked.insert(topic);
     }
     Ok(Some(Snapshot { node, observed }))
@@ -76,9 +74,8 @@ async fn node(live: &Live, key: &NodeKey, looks: &BTreeSet<Topic>) -> Result<Opt
 
 async fn read_node(live: &Live, key: &NodeKey) -> Result<Option<SeiNode>, PortError> {
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), &key.namespace);
-    let read = tokio::time::timeout(API_LIMIT, api.get_opt(&key.name)).await;
     let fail = |source| PortError::Api { what: "read", node: key.clone(), source: Box::new(source) };
-    let read = read.map_err(|_| PortError::Timeout { what: "read", node: key.clone() })?.map_err(fail)?;
+    let read = limited(api.get_opt(&key.name)).await.map_err(fail)?;
     Ok(match read {
         Some(node) => Some(Arc::unwrap_or_clone(live.caches.nodes.learn(node))),
         None => {
@@ -178,12 +175,12 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
         Topic::Volume => observed.volume = read_volume(live, observed.data_pvc.present()).await,
         Topic::Pods => {
             let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-            let all = limited(async move { api.list(&ListParams::default()).await }).await;
+            let all = asked(async move { api.list(&ListParams::default()).await }).await;
             observed.pods = all.map_or_else(Seen::Unknown, |list| Seen::Present(list.items));
         }
         Topic::Secret(secret) => {
             let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-            let read = limited(async { api.get_opt(secret).await }).await;
+            let read = asked(async { api.get_opt(secret).await }).await;
             observed.secrets.insert(secret.clone(), found(read, secret_data));
         }
         Topic::Health => observed.health = health(live, node, observed).await,
@@ -203,20 +200,13 @@ fn secret_data(secret: Secret) -> SecretData {
 async fn read_volume(live: &Live, claim: Option<&PersistentVolumeClaim>) -> Seen<PersistentVolume> {
     let Some(name) = claim.and_then(|c| c.spec.as_ref()?.volume_name.clone()) else { return Seen::Absent };
     let api: Api<PersistentVolume> = Api::all(live.client.clone());
-    found(limited(async { api.get_opt(&name).await }).await, |v| v)
+    found(asked(async { api.get_opt(&name).await }).await, |v| v)
 }
 
 /// A live read of one object, remembered where the watch shows objects of its kind.
-async fn read<K>(client: &kube::Client, cache: &Cache<K>, namespace: &str, name: &str) -> Seen<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + 'static,
-{
+async fn read<K: Child>(client: &kube::Client, cache: &Cache<K>, namespace: &str, name: &str) -> Seen<K> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let answer = limited(async { api.get_opt(name).await }).await;
+    let answer = asked(async { api.get_opt(name).await }).await;
     match &answer {
         Ok(Some(object)) if object.labels().contains_key("sei.io/node") => {
             cache.learn(object.clone());
@@ -237,18 +227,12 @@ fn found<A, B>(answer: Result<Option<A>, Blind>, map: impl FnOnce(A) -> B) -> Se
 }
 
 /// A request with a time limit; what goes wrong becomes blindness.
-async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Blind> {
-    match tokio::time::timeout(API_LIMIT, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 401 || status.code == 403 => {
-            Err(Blind::Forbidden)
-        }
-        Ok(Err(kube::Error::Api(status))) => {
-            Err(Blind::Unreachable(format!("the API server answered {}", status.code)))
-        }
-        Ok(Err(_)) => Err(Blind::Unreachable("the API server could not be asked".to_owned())),
-        Err(_) => Err(Blind::Unreachable("the API server gave no answer in time".to_owned())),
-    }
+async fn asked<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Blind> {
+    limited(request).await.map_err(|error| match error {
+        kube::Error::Api(status) if status.code == 401 || status.code == 403 => Blind::Forbidden,
+        kube::Error::Api(status) => Blind::Unreachable(format!("the API server answered {}", status.code)),
+        _ => Blind::Unreachable("the API server gave no usable answer".to_owned()),
+    })
 }
 
 /// The sidecar's readiness: asked when the pod has changed, and at most once a minute.
@@ -336,16 +320,9 @@ async fn neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
     }
 }
 
-async fn list<K>(client: &kube::Client, namespace: &str) -> Result<Vec<K>, Blind>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + 'static,
-{
+async fn list<K: Child>(client: &kube::Client, namespace: &str) -> Result<Vec<K>, Blind> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    limited(async move { api.list(&ListParams::default()).await }).await.map(|list| list.items)
+    asked(async move { api.list(&ListParams::default()).await }).await.map(|list| list.items)
 }
 
 /// The same from the caches, for a node with keys: whether another one runs with them.

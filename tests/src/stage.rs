@@ -2,6 +2,7 @@
 //! the operator as a process of its own.
 
 mod operator;
+mod scrape;
 mod socket;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 use crate::live::{ControlPlane, LiveError, wait_until};
 
 pub use operator::Operator;
+pub use scrape::Page;
 
 /// Patient, for machines that do other things at the same time.
 pub const SOON: Duration = Duration::from_mins(2);
@@ -41,6 +43,11 @@ impl Stage {
     pub async fn set(program: &Path, scale: f64) -> Result<Self, LiveError> {
         let plane = ControlPlane::shared().await?;
         plane.install_crd(&crd::custom_resource_definition()).await?;
+        Self::on(plane, program, scale).await
+    }
+
+    /// The same on a plane of one's own, without the definition.
+    pub async fn on(plane: Arc<ControlPlane>, program: &Path, scale: f64) -> Result<Self, LiveError> {
         let mut options = Options::new(Clock::starting_at(Timestamp::now()));
         options.timing.scale = scale;
         options.token = Some(TOKEN.to_owned());
@@ -62,22 +69,41 @@ impl Stage {
         self.operator_as(name, &self.plane.kubeconfig())
     }
 
-    /// Starts an operator with another account.
+    /// Starts an operator with another account. It takes no lease: law 13 says that two at once do no harm.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
+        let flags = ["--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0"];
+        self.operator_with(name, kubeconfig, &flags, &[])
+    }
+
+    /// Starts an operator with further flags and variables.
+    pub fn operator_with(
+        &self,
+        name: &str,
+        kubeconfig: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Operator, LiveError> {
         let file = |name: &str| self.folder.path().join(name);
         let url = format!("http://{}/{{namespace}}/{{name}}", self.sidecars.address());
-        let arguments = [
+        let mut arguments = vec![
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--platform={}", file("platform.yaml").display()),
             format!("--sidecar-url-template={url}"),
             format!("--sidecar-token-file={}", file("token").display()),
-            "--metrics-bind-address=0".to_owned(),
-            "--health-probe-bind-address=0".to_owned(),
             "--zap-devel=false".to_owned(),
-            "--zap-encoder=console".to_owned(),
         ];
+        if !flags.iter().any(|flag| flag.starts_with("--zap-encoder")) {
+            arguments.push("--zap-encoder=console".to_owned());
+        }
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = file(&format!("{name}.log"));
-        Operator::start(&self.program, &arguments, &log).map_err(LiveError::io("start the operator"))
+        Operator::start(&self.program, &arguments, variables, &log)
+            .map_err(LiveError::io("start the operator"))
+    }
+
+    /// A file of the stage, for a test that changes it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The nodes of a namespace.
@@ -115,4 +141,4 @@ impl Stage {
 }
 
 /// The token that the pretend proxies demand.
-const TOKEN: &str = "a-token-for-tests";
+pub const TOKEN: &str = "a-token-for-tests";

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::scrape::Page;
+
 /// A running operator. Dropping it kills it.
 pub struct Operator {
     child: Child,
@@ -13,12 +15,18 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[String],
+        variables: &[(&str, &str)],
+        log: &Path,
+    ) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
             .envs(seinode_core::platform::GATEWAY_VARIABLES.iter().map(|name| (name, "unused")))
             .env("RUST_BACKTRACE", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -32,9 +40,19 @@ impl Operator {
         self.child.wait().map(|_| ())
     }
 
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        Command::new("kill").args(["-s", name]).arg(self.child.id().to_string()).status().map(drop)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        self.child.try_wait().map(|status| status.is_some())
+    }
+
     /// Asks it to stop, and waits for its end.
     pub fn stop(mut self) -> io::Result<ExitStatus> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        self.signal("TERM")?;
         let limit = Instant::now() + Duration::from_secs(30);
         while Instant::now() < limit {
             if let Some(status) = self.child.try_wait()? {
@@ -48,6 +66,20 @@ impl Operator {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Operator {
+    /// Asks one of its servers, `metrics` or `probes`, for a page. It says in its log where they listen.
+    pub async fn page(&self, server: &str, path: &str) -> io::Result<Page> {
+        let log = self.log();
+        let said = format!("\"{server}\"");
+        let line = log.lines().rev().find(|line| line.contains("listening") && line.contains(&said));
+        let address = line
+            .and_then(|line| line.find("127.0.0.1:").map(|at| &line[at..]))
+            .and_then(|rest| rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next())
+            .ok_or_else(|| io::Error::other(format!("no {server} server yet")))?;
+        Page::get(address, path).await
     }
 }
 
