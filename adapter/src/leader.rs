@@ -169,17 +169,15 @@ impl Elector {
         self.metrics.leader(&self.name, false);
         info!(lease = self.name, identity = self.identity, "standing by");
         let mut seen = Sightings::default();
-        let mut trouble = false;
+        let mut trouble = None;
         loop {
             let now = Instant::now();
             let look = now + self.timing.retry / 2;
-            let attempt = tokio::select! {
-                () = stop.cancelled() => return,
-                attempt = timeout_at(now + self.timing.renew, self.take(&mut seen)) => attempt,
-            };
+            // Not dropped halfway when stopped: what was taken has to be given back.
+            let attempt = timeout_at(now + self.timing.renew, self.take(&mut seen)).await;
             match attempt.unwrap_or_else(|_| Err(Outcome::Failed("no answer in time".to_owned()))) {
                 Ok(lease) => {
-                    trouble = false;
+                    trouble = None;
                     info!(lease = self.name, "leading");
                     self.metrics.leader(&self.name, true);
                     let held = self.hold(lease, now, &mut seen, &stop).await;
@@ -194,12 +192,13 @@ impl Elector {
                         return;
                     }
                 }
-                Err(Outcome::Taken) => trouble = false,
+                Err(Outcome::Taken) => trouble = None,
                 Err(Outcome::Failed(error)) => {
-                    if !trouble {
+                    // Said again from time to time: a role that is missing keeps the operator from all work.
+                    if trouble.is_none_or(|told: Instant| told.elapsed() >= REMINDER) {
                         warn!(lease = self.name, error, "the lease can't be had; trying on");
+                        trouble = Some(now);
                     }
-                    trouble = true;
                 }
             }
             // A record that runs out before the next look is looked at then.
@@ -254,11 +253,7 @@ impl Elector {
             if asked >= end {
                 return None;
             }
-            let renewed = tokio::select! {
-                () = stop.cancelled() => return Some(lease),
-                renewed = timeout_at(end, self.renew(&lease, seen)) => renewed,
-            };
-            match renewed {
+            match timeout_at(end, self.renew(&lease, seen)).await {
                 Ok(Ok(Some(renewed))) => {
                     lease = renewed;
                     end = asked + self.timing.renew;
@@ -376,6 +371,9 @@ impl Elector {
         spec.renew_time = Some(now);
     }
 }
+
+/// How often a log says why the lease can't be had.
+const REMINDER: Duration = Duration::from_mins(1);
 
 fn holder(spec: Option<&LeaseSpec>) -> Option<&str> {
     spec.and_then(|s| s.holder_identity.as_deref()).filter(|h| !h.is_empty())
