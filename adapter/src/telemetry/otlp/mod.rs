@@ -170,6 +170,19 @@ fn headers() -> Vec<(MetadataKey<tonic::metadata::Ascii>, MetadataValue<tonic::m
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, Request, Response};
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::{Frame, Incoming};
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::net::TcpListener;
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::*;
 
     #[tokio::test]
@@ -178,6 +191,65 @@ mod tests {
             let refused = Otlp::to(address).map(|_| ()).unwrap_err();
             assert!(refused.to_string().contains("write http://HOST:4317"), "{address}: {refused}");
         }
+    }
+
+    /// Which services were called, and the bytes they were sent.
+    type Calls = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+    /// A collector that takes everything: gRPC's empty answer and its status 0.
+    async fn collector() -> (String, Calls) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Calls::default();
+        let seen = Arc::clone(&calls);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = Arc::clone(&seen);
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let seen = Arc::clone(&seen);
+                    async move {
+                        let path = request.uri().path().to_owned();
+                        let body = request.into_body().collect().await?.to_bytes();
+                        seen.lock().unwrap().push((path, body.to_vec()));
+                        let mut trailers = HeaderMap::new();
+                        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                        let frames = [Frame::data(Bytes::from_static(&[0; 5])), Frame::trailers(trailers)];
+                        let body = StreamBody::new(futures::stream::iter(frames.map(Ok::<_, Infallible>)));
+                        let answer =
+                            Response::builder().header("content-type", "application/grpc").body(body);
+                        Ok::<_, hyper::Error>(answer.unwrap())
+                    }
+                });
+                let connection = http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        (address, calls)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn metrics_and_spans_reach_a_collector() {
+        let (address, calls) = collector().await;
+        let otlp = Otlp::to(&address).unwrap();
+        let subscriber = tracing_subscriber::registry().with(Some(otlp.spans()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info_span!("reconcile", node = "ns/one").in_scope(|| tracing::info!("stored"));
+        });
+        let metrics = Arc::new(Metrics::new());
+        metrics.reconciled(Duration::from_millis(3), true);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        // The last push is not left out, and the last spans are sent before it ends.
+        otlp.push(metrics, stop).await;
+        let calls = calls.lock().unwrap();
+        let sent = |service: &str, text: &str| {
+            calls.iter().any(|(path, body)| {
+                path.contains(service) && body.windows(text.len()).any(|part| part == text.as_bytes())
+            })
+        };
+        assert!(sent("MetricsService/Export", "sei.controller.reconcile.errors"), "{calls:?}");
+        assert!(sent("MetricsService/Export", SERVICE));
+        assert!(sent("TraceService/Export", "reconcile") && sent("TraceService/Export", "ns/one"));
     }
 
     /// A port where nobody listens: it is tried, told, and ends in time.
