@@ -26,3 +26,5 @@ pub mod shard;
 pub mod sidecar;
 pub mod simulate;
 pub mod telemetry;
+mod unmanaged;
+mod watches;

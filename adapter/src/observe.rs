@@ -1,15 +1,13 @@
 //! Stores, live reads and sidecar answers into [`Observed`]. It never lies about age: what may be behind is `Unknown`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+mod neighbourhood;
+mod sidecars;
 
-use futures::StreamExt;
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
@@ -17,22 +15,13 @@ use seinode_core::api::{SeiNode, mode};
 use seinode_core::ident::NodeKey;
 use seinode_core::platform;
 use seinode_core::render::names;
-use seinode_core::rivals::{self, Exclusive, Mount, Neighbourhood};
-use seinode_core::world::{Blind, Health, Observed, PeerNode, Registry, SecretData, Seen, Topic};
-use tokio::time::Instant;
+use seinode_core::world::{Blind, Observed, Registry, SecretData, Seen, Topic};
 
 use crate::cache::{Cache, Child};
 use crate::error::PortError;
-use crate::live::{Live, RegistrySource, RememberedHealth, RememberedId};
+use crate::live::{Live, RegistrySource};
 use crate::perform::limited;
 use crate::ports::Snapshot;
-
-/// How long a peer's node id is believed before it is asked for again.
-const NODE_ID_AGE: Duration = Duration::from_mins(10);
-/// How long a peer that gave no id is left alone.
-const NODE_ID_RETRY: Duration = Duration::from_secs(5);
-/// How many peers are asked at once.
-const PEERS_AT_ONCE: usize = 16;
 
 /// Observes a node.
 pub(crate) async fn observe(
@@ -120,7 +109,7 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         data_pvc,
         job,
         pods: Seen::Present(pods),
-        neighbourhood: cached_neighbourhood(live, node),
+        neighbourhood: neighbourhood::cached(live, node),
         registry,
         ..Observed::default()
     }
@@ -183,10 +172,10 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
             let read = asked(async { api.get_opt(secret).await }).await;
             observed.secrets.insert(secret.clone(), found(read, secret_data));
         }
-        Topic::Health => observed.health = health(live, node, observed).await,
-        Topic::SidecarTasks => observed.sidecar_tasks = sidecar_tasks(live, node).await,
-        Topic::Neighbourhood => observed.neighbourhood = neighbourhood(live, node).await,
-        Topic::Peers => observed.peers = Seen::Present(peers(live, node).await),
+        Topic::Health => observed.health = sidecars::health(live, node, observed).await,
+        Topic::SidecarTasks => observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await,
+        Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
+        Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),
     }
 }
 
@@ -233,212 +222,4 @@ async fn asked<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Resu
         kube::Error::Api(status) => Blind::Unreachable(format!("the API server answered {}", status.code)),
         _ => Blind::Unreachable("the API server gave no usable answer".to_owned()),
     })
-}
-
-/// The sidecar's readiness: asked when the pod has changed, and at most once a minute.
-async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> Seen<Health> {
-    let fingerprint = fingerprint(observed);
-    {
-        let remembered = live.health.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered.get(node.uid())
-            && known.fingerprint == fingerprint
-            && known.at.elapsed() < seinode_core::HEALTH_POLL
-        {
-            return known.health.clone();
-        }
-    }
-    let health = live.sidecars.health(&NodeKey::of(node)).await;
-    live.metrics.health_probe(node.namespace(), &health);
-    let entry = RememberedHealth { at: Instant::now(), health: health.clone(), fingerprint };
-    live.health.lock().unwrap_or_else(PoisonError::into_inner).insert(node.uid().to_owned(), entry);
-    health
-}
-
-/// What of the pods makes an older answer of the sidecar worthless.
-fn fingerprint(observed: &Observed) -> String {
-    let uid =
-        observed.statefulset.present().and_then(|s: &StatefulSet| s.metadata.uid.clone()).unwrap_or_default();
-    let pods = observed.pods.present().into_iter().flatten();
-    let job = observed.job.present().and_then(|j| j.metadata.uid.clone()).unwrap_or_default();
-    let of_node = pods.filter(|p| p.owner_references().iter().any(|o| o.uid == uid || o.uid == job));
-    let mut parts: Vec<String> = of_node
-        .flat_map(|p| {
-            let pod = p.metadata.uid.clone().unwrap_or_default();
-            let status = p.status.iter().flat_map(|s| s.init_container_statuses.iter().flatten());
-            status
-                .map(move |c| format!("{pod}/{}/{}/{}/{:?}", c.name, c.restart_count, c.ready, c.started))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    parts.sort();
-    parts.join(",")
-}
-
-/// The sidecar's records; what a plan names and the list of the newest hundred does not show is asked for by id.
-async fn sidecar_tasks(
-    live: &Live,
-    node: &SeiNode,
-) -> Seen<BTreeMap<seinode_core::ident::TaskId, seinode_core::world::SidecarTask>> {
-    const SHOWN: usize = 100;
-    let key = NodeKey::of(node);
-    let mut seen = live.sidecars.tasks(&key).await;
-    if let Seen::Present(records) = &mut seen
-        && records.len() >= SHOWN
-        && let Some(plan) = &node.status.plan
-    {
-        for task in &plan.tasks {
-            let id = seinode_core::ident::TaskId::new(&task.id);
-            if records.contains_key(&id) {
-                continue;
-            }
-            match live.sidecars.task(&key, &task.id).await {
-                Seen::Present(record) => {
-                    records.insert(id, record);
-                }
-                Seen::Absent => {}
-                Seen::Unknown(blind) => return Seen::Unknown(blind),
-            }
-        }
-    }
-    seen
-}
-
-/// Nodes of the namespace and what mounts keys and claims there, all read live.
-async fn neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
-    let (client, space) = (&live.client, node.namespace());
-    let (nodes, sets, jobs, pods) = tokio::join!(
-        list::<SeiNode>(client, space),
-        list::<StatefulSet>(client, space),
-        list::<Job>(client, space),
-        list::<Pod>(client, space),
-    );
-    match (nodes, sets, jobs, pods) {
-        (Ok(nodes), Ok(sets), Ok(jobs), Ok(pods)) => Seen::Present(gather(node, nodes, &sets, &jobs, &pods)),
-        (Err(blind), ..) | (_, Err(blind), ..) | (_, _, Err(blind), _) | (.., Err(blind)) => {
-            Seen::Unknown(blind)
-        }
-    }
-}
-
-async fn list<K: Child>(client: &kube::Client, namespace: &str) -> Result<Vec<K>, Blind> {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    asked(async move { api.list(&ListParams::default()).await }).await.map(|list| list.items)
-}
-
-/// The same from the caches, for a node with keys: whether another one runs with them.
-fn cached_neighbourhood(live: &Live, node: &SeiNode) -> Seen<Neighbourhood> {
-    let keys: Vec<_> = rivals::named(node.name(), &node.spec)
-        .into_iter()
-        .filter(|e| matches!(e, Exclusive::Key(_)))
-        .collect();
-    if keys.is_empty() {
-        return Seen::default();
-    }
-    let space = node.namespace();
-    let near =
-        live.caches.nodes.all().into_iter().filter(|n| n.namespace() == space && n.uid() != node.uid());
-    let nodes: Vec<SeiNode> = near
-        .filter(|n| rivals::named(n.name(), &n.spec).iter().any(|e| keys.contains(e)))
-        .map(Arc::unwrap_or_clone)
-        .collect();
-    let names = nodes.iter().map(SeiNode::name).chain([node.name()]);
-    let sets: Vec<StatefulSet> =
-        names.filter_map(|n| own(live.caches.statefulsets.seen(space, n)).present().cloned()).collect();
-    Seen::Present(gather(node, nodes, &sets, &[], &[]))
-}
-
-fn gather(
-    node: &SeiNode,
-    nodes: Vec<SeiNode>,
-    sets: &[StatefulSet],
-    jobs: &[Job],
-    pods: &[Pod],
-) -> Neighbourhood {
-    let mut mounts = Vec::new();
-    let mut owners = std::collections::HashMap::new();
-    let mut add = |kind: &str,
-                   meta: &ObjectMeta,
-                   spec: Option<&PodSpec>,
-                   owner: Option<String>,
-                   template: bool,
-                   live: bool| {
-        let what = spec.map(rivals::mounted).unwrap_or_default();
-        if !what.is_empty() {
-            let object = format!("{kind} {}", meta.name.as_deref().unwrap_or_default());
-            mounts.push(Mount { object, node: owner, template, what, live });
-        }
-    };
-    for set in sets {
-        let owner = rivals::node_uid(&set.metadata);
-        owners.insert(set.metadata.uid.clone().unwrap_or_default(), owner.clone());
-        let spec = set.spec.as_ref();
-        let live = spec.is_none_or(|s| s.replicas.unwrap_or(1) > 0);
-        add("StatefulSet", &set.metadata, spec.and_then(|s| s.template.spec.as_ref()), owner, true, live);
-    }
-    for job in jobs {
-        let owner = rivals::node_uid(&job.metadata);
-        owners.insert(job.metadata.uid.clone().unwrap_or_default(), owner.clone());
-        let spec = job.spec.as_ref();
-        let live = spec.is_none_or(|s| s.suspend != Some(true));
-        add("Job", &job.metadata, spec.and_then(|s| s.template.spec.as_ref()), owner, true, live);
-    }
-    for pod in pods {
-        if pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded")) {
-            continue;
-        }
-        let through =
-            pod.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
-        let owner = through.and_then(|uid| owners.get(&uid).cloned().flatten());
-        add("Pod", &pod.metadata, pod.spec.as_ref(), owner, false, true);
-    }
-    let nodes = nodes.into_iter().filter(|n| n.uid() != node.uid()).collect();
-    Neighbourhood { nodes, mounts }
-}
-
-/// Other SeiNodes that label sources select, with their node ids: asked at once, within limits, and remembered.
-async fn peers(live: &Live, node: &SeiNode) -> Vec<PeerNode> {
-    let all = live.caches.nodes.all();
-    let selected = all
-        .into_iter()
-        .filter(|p| p.uid() != node.uid() && seinode_core::selects_peer(node, p.namespace(), p.labels()));
-    let mut found: Vec<PeerNode> = futures::stream::iter(selected)
-        .map(|peer| async move {
-            let node_id = node_id(live, &peer).await;
-            PeerNode {
-                namespace: peer.namespace().to_owned(),
-                name: peer.name().to_owned(),
-                chain_id: peer.spec.chain_id.clone(),
-                labels: peer.labels().clone(),
-                external_address: peer.spec.external_address.clone(),
-                deleting: peer.is_deleting(),
-                node_id,
-            }
-        })
-        .buffer_unordered(PEERS_AT_ONCE)
-        .collect()
-        .await;
-    found.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    found
-}
-
-async fn node_id(live: &Live, peer: &SeiNode) -> Seen<String> {
-    {
-        let remembered = live.node_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered.get(peer.uid()) {
-            let age = if known.id.present().is_some() { NODE_ID_AGE } else { NODE_ID_RETRY };
-            if known.at.elapsed() < age {
-                return known.id.clone();
-            }
-        }
-    }
-    let id = live.sidecars.node_id(&NodeKey::of(peer)).await;
-    let mut remembered = live.node_ids.lock().unwrap_or_else(PoisonError::into_inner);
-    let earlier = remembered.get(peer.uid()).and_then(|k| k.id.present().cloned());
-    // A peer that does not answer now keeps the id it had.
-    let id = match (id, earlier) {
-        (Seen::Unknown(_), Some(earlier)) => Seen::Present(earlier),
-        (id, _) => id,
-    };
-    remembered.insert(peer.uid().to_owned(), RememberedId { at: Instant::now(), id: id.clone() });
-    id
 }

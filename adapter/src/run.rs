@@ -22,7 +22,7 @@ use crate::live::{Live, RegistrySource};
 use crate::settings::{RunArgs, SettingsError, gateway_variables, load_platform};
 use crate::sidecar::{Sidecars, TokenSource};
 use crate::telemetry::{self, Metrics, Requests};
-use crate::{controller, server};
+use crate::{controller, server, unmanaged};
 
 /// Exit code of a usage or configuration error.
 pub const EXIT_CONFIG: u8 = 2;
@@ -103,8 +103,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         stop.clone(),
     ));
     tokio::spawn({
-        let (client, live) = (client.clone(), Arc::clone(&live));
-        async move { controller::report_unmanaged(&client, &live).await }
+        let (client, metrics) = (client.clone(), Arc::clone(&metrics));
+        async move { unmanaged::report(&client, &metrics).await }
     });
     #[cfg(feature = "otlp")]
     let pushing = otlp.map(|otlp| tokio::spawn(otlp.push(Arc::clone(&metrics), stop.clone())));
