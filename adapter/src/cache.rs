@@ -6,17 +6,43 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
+use prometheus_client::metrics::histogram::Histogram;
 use seinode_core::world::{Blind, Seen};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+/// A kind that lives in namespaces and that the operator reads and writes as a type.
+pub(crate) trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + 'static
+{
+}
+
+impl<K> Child for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + 'static
+{
+}
 
 /// What is known of an object beyond the watch.
 enum Recent<K> {
-    /// Our own write was answered with this object.
-    Newer(Arc<K>),
+    /// Our own write, or a live read, was answered with this object, at this time.
+    Newer(Arc<K>, Instant),
     /// Our own write removed it, at this version or before.
     Gone,
     /// A write may or may not have happened.
@@ -30,6 +56,8 @@ where
 {
     store: Store<K>,
     recent: Mutex<HashMap<(String, String), Recent<K>>>,
+    /// Where it is counted how long the watch took to catch up.
+    behind: OnceLock<Histogram>,
 }
 
 impl<K> Cache<K>
@@ -38,7 +66,18 @@ where
 {
     /// A cache over what a reflector fills.
     pub fn over(store: Store<K>) -> Self {
-        Self { store, recent: Mutex::new(HashMap::new()) }
+        Self { store, recent: Mutex::new(HashMap::new()), behind: OnceLock::new() }
+    }
+
+    /// Counts how long the watch takes to catch up; the first place that is given stays.
+    pub(crate) fn count_behind(&self, place: Histogram) {
+        let _ = self.behind.set(place);
+    }
+
+    fn caught_up(&self, since: Instant) {
+        if let Some(behind) = self.behind.get() {
+            behind.observe(since.elapsed().as_secs_f64());
+        }
     }
 
     /// The reflector's side of it.
@@ -59,11 +98,12 @@ where
             None => cached.map_or(Seen::Absent, Seen::Present),
             Some(Recent::Doubtful) => Seen::Unknown(Blind::NotSynced),
             Some(Recent::Gone) => Seen::Absent,
-            Some(Recent::Newer(ours)) => {
+            Some(Recent::Newer(ours, since)) => {
                 let behind = cached.as_ref().is_none_or(|c| version(c.as_ref()) < version(ours.as_ref()));
                 if behind {
                     return Seen::Present(Arc::clone(ours));
                 }
+                self.caught_up(*since);
                 recent.remove(&key);
                 cached.map_or(Seen::Absent, Seen::Present)
             }
@@ -81,11 +121,11 @@ where
         let object = Arc::new(object);
         let mut recent = self.recent();
         let newer = match recent.get(&key) {
-            Some(Recent::Newer(known)) => version(known.as_ref()) <= version(object.as_ref()),
+            Some(Recent::Newer(known, _)) => version(known.as_ref()) < version(object.as_ref()),
             Some(Recent::Gone | Recent::Doubtful) | None => true,
         };
         if newer {
-            recent.insert(key, Recent::Newer(Arc::clone(&object)));
+            recent.insert(key, Recent::Newer(Arc::clone(&object), Instant::now()));
         }
         object
     }
@@ -117,7 +157,11 @@ where
                 let mut recent = self.recent();
                 let key = key_of(object);
                 let caught_up = match recent.get(&key) {
-                    Some(Recent::Newer(ours)) => version(object) >= version(ours.as_ref()),
+                    Some(Recent::Newer(ours, since)) if version(object) >= version(ours.as_ref()) => {
+                        self.caught_up(*since);
+                        true
+                    }
+                    Some(Recent::Newer(..)) => false,
                     // Something is there again, or has changed since it was gone.
                     Some(Recent::Gone) => object.meta().deletion_timestamp.is_none(),
                     Some(Recent::Doubtful) | None => false,
@@ -130,7 +174,7 @@ where
                 let mut recent = self.recent();
                 let key = key_of(object);
                 let caught_up = match recent.get(&key) {
-                    Some(Recent::Newer(ours)) => version(object) >= version(ours.as_ref()),
+                    Some(Recent::Newer(ours, _)) => version(object) >= version(ours.as_ref()),
                     Some(Recent::Gone) => true,
                     Some(Recent::Doubtful) | None => false,
                 };
@@ -142,7 +186,7 @@ where
             // it does not show is read live once more.
             Event::Init | Event::InitDone => {
                 for entry in self.recent().values_mut() {
-                    if matches!(entry, Recent::Newer(_)) && matches!(event, Event::InitDone) {
+                    if matches!(entry, Recent::Newer(..)) && matches!(event, Event::InitDone) {
                         *entry = Recent::Doubtful;
                     }
                 }

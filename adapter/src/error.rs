@@ -16,9 +16,9 @@ pub enum PortError {
         /// Why it failed.
         source: Box<kube::Error>,
     },
-    /// The API server did not answer in time.
-    #[error("{what} of SeiNode {node}: no answer in time")]
-    Timeout {
+    /// Somebody else may act by now.
+    #[error("{what} of SeiNode {node}: this operator does not lead any more")]
+    NotLeading {
         /// What was attempted.
         what: &'static str,
         /// On which node.

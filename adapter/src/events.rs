@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::perform::limited;
 
 /// Source component of every event (`seinode.md` 1).
-const COMPONENT: &str = "seinode-controller";
+pub(crate) const COMPONENT: &str = "seinode-controller";
 /// Events of one node that may come at once; as the reference event recorder has it.
 const BURST: f64 = 25.0;
 /// Time after which one more may come.

@@ -15,6 +15,9 @@ use crate::ports::Stored;
 /// Stores a status.
 pub(crate) async fn store(live: &Live, write: &StatusWrite) -> Result<Stored, PortError> {
     let key = &write.key;
+    if !live.mandate.is_held() {
+        return Err(PortError::NotLeading { what: "status write", node: key.clone() });
+    }
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), &key.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let body = write.body();
@@ -22,9 +25,8 @@ pub(crate) async fn store(live: &Live, write: &StatusWrite) -> Result<Stored, Po
     let answer = limited(async { api.patch_status(&key.name, &params, &Patch::Merge(&body)).await }).await;
     match answer {
         Ok(node) => {
-            live.metrics.status_write();
             if let Seen::Present(before) = &before {
-                live.metrics.stored(&key.namespace, &before.status, &node.status);
+                live.metrics.stored(&before.status, &node, live.time());
             }
             let node = live.caches.nodes.learn(node);
             Ok(Stored::At(Box::new(SeiNode::clone(&node))))

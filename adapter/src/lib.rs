@@ -1,12 +1,15 @@
 //! The Kubernetes adapter of the SeiNode operator. It has no opinions: it fetches what the core looks at, stores what the
 //! core decided, does what the core asked.
 
+pub mod backlog;
 pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod definition;
 pub mod error;
 pub mod events;
+pub mod leader;
 mod ledger;
 pub mod live;
 pub mod manifest;
@@ -19,6 +22,9 @@ pub mod render;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod shard;
 pub mod sidecar;
 pub mod simulate;
 pub mod telemetry;
+mod unmanaged;
+mod watches;

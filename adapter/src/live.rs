@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -14,12 +14,16 @@ use kube::Client;
 use kube::runtime::reflector::Store;
 use seinode_core::api::SeiNode;
 use seinode_core::decision::Rest;
+use seinode_core::ident::NodeKey;
 use seinode_core::world::{Health, Seen, Settings};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::events::Announcer;
+use crate::leader::Mandate;
+use crate::shard::Shard;
 use crate::sidecar::Sidecars;
 use crate::telemetry::Metrics;
 
@@ -43,6 +47,19 @@ pub struct Caches {
     /// Pods that carry the node label.
     pub pods: Store<Pod>,
     pub(crate) synced: AtomicBool,
+    /// Whether the API server knows SeiNodes.
+    pub(crate) definition: watch::Sender<Definition>,
+}
+
+/// Whether the API server knows SeiNodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Definition {
+    /// It was not asked yet.
+    Unknown,
+    /// It does not.
+    Missing,
+    /// It does.
+    Served,
 }
 
 /// An answer of a sidecar about its readiness, and when it was given.
@@ -74,6 +91,10 @@ pub struct Live {
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
     /// Who is told how far nodes are.
     pub(crate) audience: Option<Audience>,
+    /// Whether this operator may act.
+    pub(crate) mandate: Arc<Mandate>,
+    /// Which nodes it looks after; all, if none is given.
+    pub(crate) shard: Option<Shard>,
 }
 
 /// Who is told how far nodes are.
@@ -100,10 +121,11 @@ impl Live {
         metrics: Arc<Metrics>,
     ) -> Self {
         let announcer = Announcer::new(client.clone(), clock);
+        caches.count_behind(&metrics);
         Self {
             client,
             caches,
-            sidecars: Arc::new(sidecars),
+            sidecars: Arc::new(sidecars.counted(Arc::clone(&metrics))),
             settings,
             registry,
             clock,
@@ -112,7 +134,28 @@ impl Live {
             health: Mutex::new(HashMap::new()),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,
+            mandate: Arc::new(Mandate::unlimited()),
+            shard: None,
         }
+    }
+
+    /// Acts only while the mandate lasts.
+    #[must_use]
+    pub fn elected(mut self, mandate: Arc<Mandate>) -> Self {
+        self.mandate = mandate;
+        self
+    }
+
+    /// Looks after a part of all nodes.
+    #[must_use]
+    pub fn sharing(mut self, shard: Option<Shard>) -> Self {
+        self.shard = shard;
+        self
+    }
+
+    /// Whether this operator looks after a node.
+    pub(crate) fn owns(&self, node: &NodeKey) -> bool {
+        self.shard.is_none_or(|shard| shard.owns(node))
     }
 
     /// Tells `audience` how far nodes are.
@@ -132,9 +175,9 @@ impl Live {
         self.clock.now()
     }
 
-    /// Drops what is remembered of a node that is gone.
-    pub(crate) fn forget_node(&self, uid: &str) {
-        self.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uid);
-        self.node_ids.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uid);
+    /// Drops what is remembered of nodes that are gone, by their uids.
+    pub(crate) fn forget_unless(&self, is_there: impl Fn(&str) -> bool) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+        self.node_ids.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
 }

@@ -3,18 +3,15 @@
 use std::fmt::Debug;
 use std::future::Future;
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource};
 use seinode_core::api::{FIELD_MANAGER, SeiNode};
 use seinode_core::effect::{Base, Effect, Fault, Field, Kind, Manifest, ObjectRef, Op, Outcome};
 use seinode_core::ident::{NodeKey, ResourceVersion, Uid};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Child};
 use crate::live::{API_LIMIT, Live};
 
 /// Carries effects out in order, stopping at the first that goes wrong: what follows may depend on it.
@@ -36,6 +33,9 @@ pub(crate) async fn perform(live: &Live, node: &SeiNode, effects: Vec<Effect>) -
 }
 
 async fn one(live: &Live, node: &SeiNode, op: &Op) -> Result<(), Fault> {
+    if !live.mandate.is_held() {
+        return Err(Fault::Transient("this operator does not lead any more".to_owned()));
+    }
     match op {
         Op::Announce(notice) => {
             live.announcer.announce(node, notice).await;
@@ -57,15 +57,12 @@ async fn one(live: &Live, node: &SeiNode, op: &Op) -> Result<(), Fault> {
 }
 
 /// Server-side apply, forced: force settles who owns a field, the guard in the body settles staleness.
-async fn apply<K>(live: &Live, cache: &Cache<K>, manifest: &Manifest, base: &Base) -> Result<(), Fault>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + 'static,
-{
+async fn apply<K: Child>(
+    live: &Live,
+    cache: &Cache<K>,
+    manifest: &Manifest,
+    base: &Base,
+) -> Result<(), Fault> {
     let ObjectRef { namespace, name, .. } = manifest.target();
     let mut body = manifest.to_json();
     let guard = match base {
@@ -113,14 +110,12 @@ async fn scale(
     }
 }
 
-async fn merge<K>(live: &Live, cache: &Cache<K>, target: &ObjectRef, body: &Value) -> Result<(), Fault>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + 'static,
-{
+async fn merge<K: Child>(
+    live: &Live,
+    cache: &Cache<K>,
+    target: &ObjectRef,
+    body: &Value,
+) -> Result<(), Fault> {
     let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let answer = limited(async { api.patch(&target.name, &params, &Patch::Merge(body)).await }).await;
@@ -155,20 +150,13 @@ fn preconditions(uid: &Uid, version: Option<&ResourceVersion>) -> DeleteParams {
     })
 }
 
-async fn remove<K>(
+async fn remove<K: Child>(
     live: &Live,
     cache: &Cache<K>,
     target: &ObjectRef,
     uid: &Uid,
     version: Option<&ResourceVersion>,
-) -> Result<(), Fault>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + 'static,
-{
+) -> Result<(), Fault> {
     let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
     let params = preconditions(uid, version);
     let answer = limited(async { api.delete(&target.name, &params).await }).await.map(|_| ());

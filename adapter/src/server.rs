@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::live::Live;
 use crate::telemetry::Metrics;
@@ -38,21 +38,32 @@ pub async fn metrics(
     serve(address, app, stop, "metrics").await
 }
 
-/// Serves the probes until stopped: alive always, ready once the caches are filled.
+/// Serves the probes until stopped. Alive: the loop is not stuck. Ready: the caches are filled, whether it leads or not,
+/// so that an update of the operator itself goes on and a standby is one that could take over at once.
 pub async fn probes(address: SocketAddr, live: Arc<Live>, stop: CancellationToken) -> std::io::Result<()> {
-    let app = Router::new().route("/healthz", get(|| async { "ok" })).route(
-        "/readyz",
-        get(move || {
-            let live = Arc::clone(&live);
-            async move {
-                if live.caches.are_synced() {
-                    (StatusCode::OK, "ok")
-                } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
-                }
+    let health = Arc::clone(&live);
+    let healthz = move || {
+        let stuck = health.metrics().backlog().stuck();
+        std::future::ready(match stuck {
+            None => (StatusCode::OK, "ok".to_owned()),
+            Some(why) => {
+                error!(why, "the loop is stuck; only a restart helps");
+                (StatusCode::INTERNAL_SERVER_ERROR, why)
             }
-        }),
-    );
+        })
+    };
+    let readyz = move || {
+        std::future::ready(match (live.caches.are_synced(), live.mandate.is_held()) {
+            (true, true) => (StatusCode::OK, "ok"),
+            (true, false) => (StatusCode::OK, "ok, standing by"),
+            (false, _) if live.caches.definition_is_missing() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the CustomResourceDefinition seinodes.sei.io is not installed",
+            ),
+            (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet"),
+        })
+    };
+    let app = Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz));
     serve(address, app, stop, "probes").await
 }
 

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use k8s_openapi::jiff::SignedDuration;
 use seinode_core::platform::{self, Platform};
+
+use crate::leader::Timing;
+use crate::shard::Shard;
 
 /// Where the file of the platform's settings is named.
 pub const CONFIG_VARIABLE: &str = "SEI_CONTROLLER_CONFIG";
@@ -26,11 +31,26 @@ pub struct RunArgs {
     /// Work only while holding the lease bc1f5b0a.sei.io
     #[arg(long, default_value = "true", num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
+    /// How long a leader that says nothing more is respected
+    #[arg(long, default_value = "4s", value_name = "TIME", value_parser = parse_time)]
+    pub leader_elect_lease_duration: Duration,
+    /// How long a leader goes on without a renewal of its lease
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = parse_time)]
+    pub leader_elect_renew_deadline: Duration,
+    /// Time between two renewals of the lease
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_time)]
+    pub leader_elect_retry_period: Duration,
+    /// Namespace of the lease; else that of the pod, or of the kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE")]
+    pub leader_elect_resource_namespace: Option<String>,
+    /// Look after one of several equal parts of all nodes, for example 0/3; needs leader election
+    #[arg(long, value_name = "INDEX/COUNT")]
+    pub shard: Option<Shard>,
     /// Kubeconfig, outside a cluster; else KUBECONFIG, the pod's account, the file in the home folder
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The platform's settings; overrides SEI_CONTROLLER_CONFIG
-    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
+    #[arg(long, value_name = "FILE")]
     pub platform: Option<PathBuf>,
     /// Where a node's sidecar is; {name} and {namespace} stand for the node's
     #[arg(
@@ -76,6 +96,30 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The platform file: by flag, else by environment. A blank variable is the same as none (`platform-config.md` 1.3).
+    pub fn platform_file(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+        self.platform
+            .clone()
+            .or_else(variable)
+            .map(|path| trimmed(&path))
+            .filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// How leadership is timed.
+    pub fn timing(&self) -> Result<Timing, SettingsError> {
+        let timing = Timing {
+            lease: self.leader_elect_lease_duration,
+            renew: self.leader_elect_renew_deadline,
+            retry: self.leader_elect_retry_period,
+        };
+        if timing.retry < timing.renew && timing.renew < timing.lease {
+            Ok(timing)
+        } else {
+            Err(SettingsError::Timing)
+        }
+    }
+
     /// Log form: as asked for, else by `--zap-devel`.
     pub fn log_format(&self) -> LogFormat {
         self.zap_encoder.unwrap_or(if self.zap_devel { LogFormat::Console } else { LogFormat::Json })
@@ -131,6 +175,18 @@ fn parse_template(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Reads `4s`, `500ms`, `1m30s`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no time between 100ms and 1h: write for example 4s or 500ms");
+    let time = text.parse::<SignedDuration>().map_err(|_| refused())?;
+    let time = Duration::try_from(time).map_err(|_| refused())?;
+    if (Duration::from_millis(100)..=Duration::from_hours(1)).contains(&time) {
+        Ok(time)
+    } else {
+        Err(refused())
+    }
+}
+
 /// Reads a level of the Go operator's flag.
 fn parse_level(text: &str) -> Result<String, String> {
     match text {
@@ -154,6 +210,15 @@ pub enum SettingsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The times of leader election contradict each other.
+    #[error(
+        "--leader-elect-retry-period must be less than --leader-elect-renew-deadline, and that less than \
+         --leader-elect-lease-duration: else two operators lead at once"
+    )]
+    Timing,
+    /// A shard without leader election.
+    #[error("--shard needs leader election: leave out --leader-elect=false, or --shard")]
+    ShardWithoutElection,
     /// The platform file, or the environment, lacks or misstates something.
     #[error(transparent)]
     Platform(#[from] platform::PlatformError),
@@ -240,6 +305,16 @@ mod tests {
             Ok(Some("127.0.0.1:1".into()))
         );
         assert!(parse_address("8080").is_err());
+    }
+
+    #[test]
+    fn times_read_as_in_go() {
+        assert_eq!(parse_time("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(parse_time("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "4", "-4s", "0s", "2h", "1 year"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use seinode_core::effect::{Fault, Submit};
 use seinode_core::ident::{NodeKey, TaskId};
@@ -15,6 +15,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
+
+use crate::telemetry::Metrics;
 
 /// What sends requests: live a hyper client, in simulations the pretend sidecars.
 pub type Transport = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, BoxError>;
@@ -43,6 +45,7 @@ pub struct Sidecars {
     template: String,
     source: TokenSource,
     token: Mutex<Option<(String, Instant)>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// A call that gave no usable answer.
@@ -56,7 +59,14 @@ enum CallError {
 impl Sidecars {
     /// A client for `template`, in which `{name}` and `{namespace}` stand for the node's.
     pub fn new(transport: Transport, template: String, source: TokenSource) -> Self {
-        Self { transport, template, source, token: Mutex::new(None) }
+        Self { transport, template, source, token: Mutex::new(None), metrics: None }
+    }
+
+    /// Counts the requests.
+    #[must_use]
+    pub(crate) fn counted(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// A transport over HTTP.
@@ -181,6 +191,7 @@ impl Sidecars {
         body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<Response<Bytes>, CallError> {
+        let operation = operation(&method, path);
         let base = self.template.replace("{namespace}", &node.namespace).replace("{name}", &node.name);
         let mut request =
             Request::builder().method(method).uri(format!("{}{path}", base.trim_end_matches('/')));
@@ -188,14 +199,25 @@ impl Sidecars {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         if let Some(token) = self.bearer().await? {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            // Marked, so that no library shows it when it shows a request.
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                CallError::NotSent("the token for the sidecar is no text for a header".to_owned())
+            })?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
         }
         let request = request
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|e| CallError::NotSent(format!("the sidecar's address can't be built: {e}")))?;
         let mut transport = self.transport.clone();
         let sent = async move { transport.ready().await?.call(request).await };
-        match tokio::time::timeout(limit, sent).await {
+        let start = Instant::now();
+        let answer = tokio::time::timeout(limit, sent).await;
+        if let Some(metrics) = &self.metrics {
+            let status = answer.as_ref().ok().and_then(|a| a.as_ref().ok()).map(Response::status);
+            metrics.sidecar_request(operation, status, start.elapsed());
+        }
+        match answer {
             Err(_) => {
                 Err(CallError::NoAnswer(format!("the sidecar gave no answer within {} s", limit.as_secs())))
             }
@@ -251,6 +273,18 @@ impl CallError {
 #[derive(Debug, thiserror::Error)]
 #[error("no connection to the sidecar")]
 pub struct NotConnected;
+
+/// What a request is for, of a fixed set: the label of a metric.
+fn operation(method: &Method, path: &str) -> &'static str {
+    match (method, path) {
+        (&Method::POST, _) => "submit",
+        (&Method::DELETE, _) => "withdraw",
+        (_, "/v0/healthz") => "health",
+        (_, "/v0/node-id") => "node_id",
+        (_, "/v0/tasks") => "list",
+        _ => "get",
+    }
+}
 
 /// A status code in words for people; never the body of an answer that could hold anything.
 fn refusal(status: StatusCode) -> String {

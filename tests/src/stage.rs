@@ -5,6 +5,7 @@ mod installed;
 mod operator;
 mod record;
 mod rights;
+mod scrape;
 mod socket;
 mod trace;
 
@@ -31,6 +32,7 @@ use crate::live::{AuditMark, ControlPlane, LiveError, wait_until};
 pub use operator::Operator;
 pub(crate) use operator::Rota;
 pub use rights::Rights;
+pub use scrape::Page;
 pub(crate) use socket::Server as Sidecars;
 
 /// Patient, for machines that do other things at the same time.
@@ -61,6 +63,11 @@ impl Stage {
     /// The same on a given control plane. Whoever holds it alone may stop its components.
     pub async fn on(plane: Arc<ControlPlane>, program: &Path, scale: f64) -> Result<Self, LiveError> {
         plane.install_crd(&crd::custom_resource_definition()).await?;
+        Self::bare(plane, program, scale).await
+    }
+
+    /// The same without the definition of a SeiNode.
+    pub async fn bare(plane: Arc<ControlPlane>, program: &Path, scale: f64) -> Result<Self, LiveError> {
         let mut options = Options::new(Clock::starting_at(Timestamp::now()));
         options.timing.scale = scale;
         options.token = Some(TOKEN.to_owned());
@@ -85,7 +92,7 @@ impl Stage {
         self.operator_as(name, &self.plane.kubeconfig())
     }
 
-    /// Starts an operator with another account.
+    /// Starts an operator with another account. It takes no lease: law 13 says that two at once do no harm.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
         let arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
         self.started(name, &arguments, &gateway())
@@ -147,6 +154,31 @@ impl Stage {
         std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
+    /// Starts an operator with further flags and variables.
+    pub fn operator_with(
+        &self,
+        name: &str,
+        kubeconfig: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Operator, LiveError> {
+        let given = |flag: &str| {
+            let name = flag.split('=').next().unwrap_or_default();
+            flags.iter().any(|f| f.split('=').next() == Some(name))
+        };
+        let mut arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
+        arguments.retain(|flag| !given(flag));
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let mut all = gateway();
+        all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.started(name, &arguments, &all)
+    }
+
+    /// A file of the stage, for a test that changes it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// The nodes of a namespace.
     pub fn nodes(&self, namespace: &str) -> Api<SeiNode> {
         Api::namespaced(self.plane.client_named("test"), namespace)
@@ -186,6 +218,8 @@ pub(crate) fn arguments(folder: &Path, kubeconfig: &Path, sidecars: SocketAddr) 
     let mut out = vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--platform={}", folder.join("platform.yaml").display()),
+        // Law 13 says that two at once do no harm; the cases start several side by side.
+        "--leader-elect=false".to_owned(),
         "--metrics-bind-address=127.0.0.1:0".to_owned(),
         "--health-probe-bind-address=0".to_owned(),
         "--zap-devel=false".to_owned(),
@@ -212,4 +246,4 @@ pub(crate) fn gateway() -> BTreeMap<String, String> {
 const RECORDED: Duration = Duration::from_secs(20);
 
 /// The token that the pretend proxies demand.
-const TOKEN: &str = "a-token-for-tests";
+pub const TOKEN: &str = "a-token-for-tests";

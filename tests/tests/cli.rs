@@ -28,6 +28,11 @@ struct Ran {
 
 /// Runs the program, without anything of this machine's environment that it would read.
 fn operator<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
+    operator_with(&[], arguments)
+}
+
+/// The same with variables.
+fn operator_with<A: AsRef<OsStr>>(variables: &[(&str, &str)], arguments: impl IntoIterator<Item = A>) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_operator"));
     for name in [
         "SEI_CONTROLLER_CONFIG",
@@ -39,7 +44,7 @@ fn operator<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
     ] {
         command.env_remove(name);
     }
-    let output = command.args(arguments).output().unwrap();
+    let output = command.envs(variables.iter().copied()).args(arguments).output().unwrap();
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::scrape::Page;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
@@ -57,9 +58,19 @@ impl Operator {
         self.child.wait().map(|_| ())
     }
 
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        Command::new("kill").args(["-s", name]).arg(self.child.id().to_string()).status().map(drop)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        self.child.try_wait().map(|status| status.is_some())
+    }
+
     /// Asks it to stop, and waits for its end.
     pub fn stop(mut self) -> io::Result<ExitStatus> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        self.signal("TERM")?;
         let limit = Instant::now() + Duration::from_secs(30);
         while Instant::now() < limit {
             if let Some(status) = self.child.try_wait()? {
@@ -130,6 +141,20 @@ impl Drop for Shift {
         if let Some((_, end)) = shifts.get_mut(self.index) {
             *end = Some(Timestamp::now());
         }
+    }
+}
+
+impl Operator {
+    /// Asks one of its servers, `metrics` or `probes`, for a page. It says in its log where they listen.
+    pub async fn page(&self, server: &str, path: &str) -> io::Result<Page> {
+        let log = self.log();
+        let said = format!("\"{server}\"");
+        let line = log.lines().rev().find(|line| line.contains("listening") && line.contains(&said));
+        let address = line
+            .and_then(|line| line.find("127.0.0.1:").map(|at| &line[at..]))
+            .and_then(|rest| rest.split(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).next())
+            .ok_or_else(|| io::Error::other(format!("no {server} server yet")))?;
+        Page::get(address, path).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the program does before there is any node: the definition, flags, configuration.
 
-use crate::operator;
+use crate::{operator, operator_with};
 
 #[test]
 fn crd_prints_the_definition_of_the_library() {
@@ -35,6 +35,30 @@ fn run_without_a_platform_file_names_the_first_key() {
         let ran = operator(words);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("scheduling.nodepoolName is required"), "{words:?}: {}", ran.stderr);
+    }
+}
+
+/// A variable that is set to nothing is as good as none.
+#[test]
+fn a_blank_name_of_the_platform_file_names_the_first_key_too() {
+    for blank in ["", "  "] {
+        let ran = operator_with(&[("SEI_CONTROLLER_CONFIG", blank)], ["run"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{blank:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("scheduling.nodepoolName is required"), "{blank:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn contradictions_about_leadership_are_refused_with_the_remedy() {
+    for (words, remedy) in [
+        (&["--shard=2/2"][..], "write INDEX/COUNT"),
+        (&["--shard=0/2", "--leader-elect=false"], "leave out --leader-elect=false, or --shard"),
+        (&["--leader-elect-lease-duration=4"], "write for example 4s"),
+        (&["--leader-elect-renew-deadline=4s"], "must be less than --leader-elect-renew-deadline"),
+    ] {
+        let ran = operator(words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(remedy), "{words:?}: {}", ran.stderr);
     }
 }
 

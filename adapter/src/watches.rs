@@ -1,0 +1,285 @@
+//! One shared watch a kind: it fills a pruned cache, and wakes the node that an object belongs to.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, Resource, ResourceExt};
+use seinode_core::api::SeiNode;
+use seinode_core::ident::NodeKey;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch::Sender;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::cache::Cache;
+use crate::live::{Caches, Definition};
+use crate::telemetry::Metrics;
+
+/// Label that every owned object carries (`seinode.md` 1).
+const NODE_LABEL: &str = "sei.io/node";
+
+/// The watches and what they wake.
+pub struct Watches {
+    /// The caches that the watches fill.
+    pub caches: Arc<Caches>,
+    pub(crate) triggers: UnboundedReceiver<ObjectRef<SeiNode>>,
+    pub(crate) departures: UnboundedReceiver<Departure>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// How nodes leave.
+pub(crate) enum Departure {
+    /// A node was seen to go.
+    Of(NodeKey),
+    /// A new list was made: whatever is not in it is gone.
+    Listed,
+}
+
+/// Starts one shared watch per kind.
+pub fn watches(client: &Client, stop: &CancellationToken) -> Watches {
+    let (wake, triggers) = unbounded();
+    let (leave, departures) = unbounded();
+    let definition = Sender::new(Definition::Unknown);
+    let labelled = || watch::Config::default().labels(NODE_LABEL);
+    let (pods, pod_writer) = reflector::store::<Pod>();
+    let nodes = NodeFeed { wake: wake.clone(), leave, definition: definition.clone() };
+    let caches = Arc::new(Caches {
+        nodes: feed_nodes(client, nodes, stop),
+        statefulsets: feed(client, labelled(), &wake, stop),
+        services: feed(client, labelled(), &wake, stop),
+        config_maps: feed(client, labelled(), &wake, stop),
+        claims: feed(client, labelled(), &wake, stop),
+        jobs: feed(client, labelled(), &wake, stop),
+        pods: feed_pods(client, labelled(), &wake, pods, pod_writer, stop),
+        synced: AtomicBool::new(false),
+        definition,
+    });
+    Watches { caches, triggers, departures, stop: stop.clone() }
+}
+
+struct NodeFeed {
+    wake: UnboundedSender<ObjectRef<SeiNode>>,
+    leave: UnboundedSender<Departure>,
+    definition: Sender<Definition>,
+}
+
+fn feed_nodes(client: &Client, feed: NodeFeed, stop: &CancellationToken) -> Arc<Cache<SeiNode>> {
+    let NodeFeed { wake, leave, definition } = feed;
+    let known = definition.clone();
+    let failed = move |error: &watcher::Error| {
+        if is_unknown_kind(error) {
+            definition.send_replace(Definition::Missing);
+        }
+    };
+    spawn(client, watch::Config::default(), stop, failed, move |event: &Event<SeiNode>| match event {
+        Event::Apply(node) | Event::InitApply(node) => {
+            let _ = wake.unbounded_send(ObjectRef::from_obj(node));
+        }
+        Event::Delete(node) => {
+            let _ = leave.unbounded_send(Departure::Of(NodeKey::of(node)));
+        }
+        Event::Init => {}
+        Event::InitDone => {
+            let _ = leave.unbounded_send(Departure::Listed);
+            known
+                .send_if_modified(|known| std::mem::replace(known, Definition::Served) != Definition::Served);
+        }
+    })
+}
+
+/// A list or watch of a kind that the API server does not know.
+fn is_unknown_kind(error: &watcher::Error) -> bool {
+    let source = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::WatchError(status) => return status.code == 404,
+        watcher::Error::NoResourceVersion => return false,
+    };
+    matches!(source, kube::Error::Api(status) if status.code == 404)
+}
+
+/// A watch of children: an event wakes the node that controls the object.
+fn feed<K>(
+    client: &Client,
+    config: watcher::Config,
+    wake: &UnboundedSender<ObjectRef<SeiNode>>,
+    stop: &CancellationToken,
+) -> Arc<Cache<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let wake = wake.clone();
+    spawn(
+        client,
+        config,
+        stop,
+        |_| {},
+        move |event: &Event<K>| {
+            if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+                let meta = object.meta();
+                let owner = meta
+                    .owner_references
+                    .iter()
+                    .flatten()
+                    .find(|o| o.controller == Some(true) && o.kind == "SeiNode");
+                if let (Some(owner), Some(namespace)) = (owner, &meta.namespace) {
+                    let _ = wake.unbounded_send(ObjectRef::new(&owner.name).within(namespace));
+                }
+            }
+        },
+    )
+}
+
+fn spawn<K>(
+    client: &Client,
+    config: watcher::Config,
+    stop: &CancellationToken,
+    on_error: impl Fn(&watcher::Error) + Send + 'static,
+    on_event: impl Fn(&Event<K>) + Send + 'static,
+) -> Arc<Cache<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store::<K>();
+    let cache = Arc::new(Cache::over(store));
+    let over = Arc::clone(&cache);
+    pump(client, config, writer, stop, on_error, move |event| {
+        over.watched(event);
+        on_event(event);
+    });
+    cache
+}
+
+/// Pods are told apart by their label: a pod of a StatefulSet is not controlled by the node itself.
+fn feed_pods(
+    client: &Client,
+    config: watcher::Config,
+    wake: &UnboundedSender<ObjectRef<SeiNode>>,
+    store: Store<Pod>,
+    writer: Writer<Pod>,
+    stop: &CancellationToken,
+) -> Store<Pod> {
+    let wake = wake.clone();
+    pump(
+        client,
+        config,
+        writer,
+        stop,
+        |_| {},
+        move |event: &Event<Pod>| {
+            if let Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod) = event
+                && let (Some(name), Some(namespace)) = (pod.labels().get(NODE_LABEL), pod.namespace())
+            {
+                let _ = wake.unbounded_send(ObjectRef::new(name).within(&namespace));
+            }
+        },
+    );
+    store
+}
+
+/// Runs one watch for ever: prunes, fills the store, then tells.
+fn pump<K>(
+    client: &Client,
+    config: watcher::Config,
+    writer: Writer<K>,
+    stop: &CancellationToken,
+    on_error: impl Fn(&watcher::Error) + Send + 'static,
+    on_event: impl Fn(&Event<K>) + Send + 'static,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let stop = stop.clone();
+    let kind = K::kind(&()).into_owned();
+    tokio::spawn(async move {
+        let stream = watcher::watcher(api, config)
+            .backoff(Pauses::default())
+            // Who wrote last and when is looked at; the fields themselves are the larger half of most objects.
+            .modify(|object| {
+                for entry in object.managed_fields_mut() {
+                    entry.fields_v1 = None;
+                }
+            })
+            .reflect(writer);
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                event = stream.next() => match event {
+                    Some(Ok(event)) => on_event(&event),
+                    Some(Err(error)) => {
+                        on_error(&error);
+                        warn!(kind, %error, "a watch failed; it is started again");
+                    }
+                    None => return,
+                },
+            }
+        }
+    });
+}
+
+/// Pauses of a watch that fails: short, because there are seven of them, and all work waits for them.
+#[derive(Default)]
+struct Pauses(u32);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = Duration::from_millis(250) * 2_u32.pow(self.0.min(4));
+        self.0 += 1;
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+impl Caches {
+    /// Whether every watch has listed its kind once.
+    pub fn are_synced(&self) -> bool {
+        self.synced.load(Ordering::Relaxed)
+    }
+
+    /// Whether the API server was found not to know SeiNodes.
+    pub(crate) fn definition_is_missing(&self) -> bool {
+        *self.definition.borrow() == Definition::Missing
+    }
+
+    pub(crate) async fn wait_until_synced(&self) -> Result<(), reflector::store::WriterDropped> {
+        self.nodes.store().wait_until_ready().await?;
+        self.statefulsets.store().wait_until_ready().await?;
+        self.services.store().wait_until_ready().await?;
+        self.config_maps.store().wait_until_ready().await?;
+        self.claims.store().wait_until_ready().await?;
+        self.jobs.store().wait_until_ready().await?;
+        self.pods.wait_until_ready().await?;
+        self.synced.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts how long watches take to show what was written.
+    pub(crate) fn count_behind(&self, metrics: &Metrics) {
+        self.nodes.count_behind(metrics.behind());
+        self.statefulsets.count_behind(metrics.behind());
+        self.services.count_behind(metrics.behind());
+        self.config_maps.count_behind(metrics.behind());
+        self.claims.count_behind(metrics.behind());
+        self.jobs.count_behind(metrics.behind());
+    }
+}
