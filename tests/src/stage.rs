@@ -127,8 +127,8 @@ impl Stage {
         // The record lags a little behind the log.
         let (versions, trace, journals) =
             wait_until("the record to hold what was written", RECORDED, async || {
-                let versions = self.record.versions()?;
-                let nodes = trace::Nodes::of(&versions);
+                let (versions, gaps) = self.record.versions()?;
+                let nodes = trace::Nodes::of(&versions, &gaps);
                 let keys = nodes.keys().into_iter();
                 let journals: Vec<_> =
                     keys.flat_map(|key| self.kubelet.director(&key.namespace, &key.name).journal()).collect();

@@ -2,6 +2,7 @@
 //! journals of the sidecars.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -10,6 +11,7 @@ use seinode_core::api::{SeiNode, TaskType, mode};
 use seinode_core::decision::StatusWrite;
 use seinode_core::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op, Submit};
 use seinode_core::ident::{self, EffectId, NodeKey, ResourceVersion, TaskId, Uid};
+use seinode_core::patch;
 use seinode_sim::sidecar::{Entry, Event};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,36 +21,45 @@ use crate::laws::{Step, Trace};
 use crate::live::AuditEvent;
 
 /// The versions of every node, by uid.
-pub(super) struct Nodes<'a>(BTreeMap<&'a str, Vec<(u64, &'a SeiNode)>>);
+pub(super) struct Nodes<'a> {
+    versions: BTreeMap<&'a str, Vec<(u64, &'a SeiNode)>>,
+    /// Where some are missing.
+    gaps: &'a [RangeInclusive<u64>],
+}
 
 impl<'a> Nodes<'a> {
-    pub(super) fn of(versions: &'a [Version]) -> Self {
+    pub(super) fn of(versions: &'a [Version], gaps: &'a [RangeInclusive<u64>]) -> Self {
         let mut nodes: BTreeMap<&str, Vec<(u64, &SeiNode)>> = BTreeMap::new();
         for version in versions {
             if let (Thing::Node(node), false) = (&version.what, version.gone) {
                 nodes.entry(node.uid()).or_default().push((version.at, node));
             }
         }
-        Self(nodes)
+        Self { versions: nodes, gaps }
     }
 
     /// Namespace and name of every node there was.
     pub(super) fn keys(&self) -> BTreeSet<NodeKey> {
-        self.0.values().flatten().map(|(_, node)| NodeKey::of(node)).collect()
+        self.versions.values().flatten().map(|(_, node)| NodeKey::of(node)).collect()
     }
 
     /// The version that a status write was decided on, and the one that it made.
     fn pair(&self, uid: &str, version: &str) -> Option<[&'a SeiNode; 2]> {
-        let (versions, at) = (self.0.get(uid)?, version.parse::<u64>().ok()?);
+        let (versions, at) = (self.versions.get(uid)?, version.parse::<u64>().ok()?);
         let first = versions.iter().position(|(known, _)| *known == at)?;
         Some([versions.get(first)?.1, versions.get(first + 1)?.1])
+    }
+
+    /// Whether what was written on a version may be missing.
+    fn is_missing(&self, version: &str) -> bool {
+        version.parse().is_ok_and(|at| self.gaps.iter().any(|gap| gap.contains(&at)))
     }
 
     /// Versions with a plan that no operator of this stage has stored.
     fn inherited(&self, stored: &[&SeiNode]) -> Vec<&'a SeiNode> {
         let plan = |node: &SeiNode| Some((node.uid().to_owned(), node.status.plan.as_ref()?.id.clone()));
         let known: BTreeSet<_> = stored.iter().filter_map(|node| plan(node)).collect();
-        let nodes = self.0.values().flatten().map(|(_, node)| *node);
+        let nodes = self.versions.values().flatten().map(|(_, node)| *node);
         nodes.filter(|node| plan(node).is_some_and(|plan| !known.contains(&plan))).collect()
     }
 }
@@ -78,7 +89,7 @@ pub(super) fn trace(
 
     let stored = deeds.iter().filter_map(|(_, deed)| match deed {
         Deed::Stored { answer, .. } => Some(*answer),
-        Deed::Wrote(_) | Deed::Started(_) => None,
+        Deed::Missed(_) | Deed::Wrote(_) | Deed::Started(_) => None,
     });
     let stored: Vec<&SeiNode> = stored.collect();
     let inherited = nodes.inherited(&stored);
@@ -93,6 +104,14 @@ pub(super) fn trace(
             Deed::Stored { event, before, answer } => {
                 tasks.learn(answer);
                 stored_step(event, before, answer)
+            }
+            Deed::Missed(event) => {
+                // What it stored is told by what was sent, as far as plans go.
+                let mut node = SeiNode::default();
+                node.metadata.uid = Some(guard(event).0);
+                node.status.plan = serde_json::from_value(body(event)["status"]["plan"].clone()).ok();
+                tasks.learn(&node);
+                Step::Read(Box::new(node))
             }
             Deed::Wrote(event) => {
                 let effect = effect(event, &tasks).ok_or_else(|| {
@@ -111,7 +130,13 @@ pub(super) fn trace(
 
 /// Something that an operator did.
 enum Deed<'a> {
-    Stored { event: &'a AuditEvent, before: &'a SeiNode, answer: &'a SeiNode },
+    Stored {
+        event: &'a AuditEvent,
+        before: &'a SeiNode,
+        answer: &'a SeiNode,
+    },
+    /// A status write whose outcome was not recorded.
+    Missed(&'a AuditEvent),
     Wrote(&'a AuditEvent),
     Started(&'a Entry),
 }
@@ -122,10 +147,33 @@ impl<'a> Deed<'a> {
             return Ok(Self::Wrote(event));
         }
         let (uid, version) = guard(event);
-        let [before, answer] = nodes
-            .pair(&uid, &version)
-            .ok_or_else(|| format!("a status write of {} on version {version:?}", event.name))?;
-        Ok(Self::Stored { event, before, answer })
+        let pair = nodes.pair(&uid, &version).filter(|[before, answer]| is_answer(before, event, answer));
+        match pair {
+            Some([before, answer]) => Ok(Self::Stored { event, before, answer }),
+            None if nodes.is_missing(&version) => Ok(Self::Missed(event)),
+            None => Err(format!("a status write of {} on version {version:?}", event.name)),
+        }
+    }
+}
+
+/// Whether a status is what a write makes of the one before it; the server drops nulls wherever they stand.
+fn is_answer(before: &SeiNode, event: &AuditEvent, answer: &SeiNode) -> bool {
+    let json = |node: &SeiNode| serde_json::to_value(&node.status).unwrap_or_default();
+    let (mut made, mut stored) = (json(before), json(answer));
+    patch::apply(&mut made, &body(event)["status"]);
+    drop_nulls(&mut made);
+    drop_nulls(&mut stored);
+    made == stored
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
