@@ -56,7 +56,11 @@ impl Ports for Live {
         known: Option<Snapshot>,
         looks: &std::collections::BTreeSet<Topic>,
     ) -> Result<Option<Snapshot>, PortError> {
-        observe::observe(self, key, known, looks).await
+        let snapshot = observe::observe(self, key, known, looks).await?;
+        if let (Some(audience), Some(snapshot)) = (&self.audience, &snapshot) {
+            audience.read(&snapshot.node);
+        }
+        Ok(snapshot)
     }
 
     async fn perform(&self, node: &SeiNode, effects: Vec<Effect>) -> Vec<Outcome> {
@@ -64,12 +68,22 @@ impl Ports for Live {
     }
 
     async fn store(&self, write: &StatusWrite) -> Result<Stored, PortError> {
-        ledger::store(self, write).await
+        let answer = ledger::store(self, write).await;
+        if let Some(audience) = &self.audience {
+            audience.stored(write, &answer);
+        }
+        answer
+    }
+
+    fn rested(&self, node: &SeiNode, rest: &Rest) {
+        if let Some(audience) = &self.audience {
+            audience.rested(node, rest);
+        }
     }
 
     fn progress(&self, node: &SeiNode, rest: &Rest) {
         if let Some(audience) = &self.audience {
-            audience(node, rest);
+            audience.progress(node, rest);
         }
     }
 }

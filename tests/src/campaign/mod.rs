@@ -2,6 +2,8 @@
 //!
 //! The normal test run plays a small share of each; `cargo run --release -p seinode-tests --bin campaign` the whole.
 
+pub mod faults;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -42,7 +44,7 @@ pub struct Campaign {
 }
 
 /// Every campaign.
-pub const ALL: &[Campaign] = &[];
+pub const ALL: &[Campaign] = &[faults::CAMPAIGN];
 
 /// The rows as a Markdown table, for people and for `docs/testing.md`.
 #[must_use]
