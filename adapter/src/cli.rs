@@ -53,7 +53,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => runtime()?.block_on(run::run(*args)),
         Command::Plan(args) => plan(&args),
         Command::Render(args) => render(&args),
-        Command::Simulate(args) => runtime()?.block_on(simulate(args)),
+        Command::Simulate(args) => simulate(args),
         Command::Crd => {
             let text = serde_yaml_ng::to_string(&seinode_core::api::crd::custom_resource_definition())?;
             std::io::stdout().write_all(text.as_bytes())?;

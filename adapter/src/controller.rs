@@ -49,7 +49,11 @@ impl Ports for Live {
         looks: &BTreeSet<Topic>,
     ) -> Result<Option<Snapshot>, PortError> {
         // On the heap: these futures are large, and a worker's stack is not.
-        Box::pin(observe::observe(self, key, known, looks)).await
+        let snapshot = Box::pin(observe::observe(self, key, known, looks)).await?;
+        if let (Some(audience), Some(snapshot)) = (&self.audience, &snapshot) {
+            audience.read(&snapshot.node);
+        }
+        Ok(snapshot)
     }
 
     async fn perform(&self, node: &SeiNode, effects: Vec<Effect>) -> Vec<Outcome> {
@@ -57,12 +61,22 @@ impl Ports for Live {
     }
 
     async fn store(&self, write: &StatusWrite) -> Result<Stored, PortError> {
-        Box::pin(ledger::store(self, write)).await
+        let answer = Box::pin(ledger::store(self, write)).await;
+        if let Some(audience) = &self.audience {
+            audience.stored(write, &answer);
+        }
+        answer
+    }
+
+    fn rested(&self, node: &SeiNode, rest: &Rest) {
+        if let Some(audience) = &self.audience {
+            audience.rested(node, rest);
+        }
     }
 
     fn progress(&self, node: &SeiNode, rest: &Rest) {
         if let Some(audience) = &self.audience {
-            audience(node, rest);
+            audience.progress(node, rest);
         }
     }
 }

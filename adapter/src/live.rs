@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::reflector::Store;
 use seinode_core::api::SeiNode;
-use seinode_core::decision::Rest;
+use seinode_core::decision::{Rest, StatusWrite};
+use seinode_core::effect::{Effect, Outcome};
 use seinode_core::ident::NodeKey;
 use seinode_core::world::{Health, Seen, Settings};
 use tokio::sync::watch;
@@ -21,8 +22,10 @@ use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::error::PortError;
 use crate::events::Announcer;
 use crate::leader::Mandate;
+use crate::ports::Stored;
 use crate::shard::Shard;
 use crate::sidecar::Sidecars;
 use crate::telemetry::Metrics;
@@ -89,16 +92,33 @@ pub struct Live {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Mutex<HashMap<String, RememberedHealth>>,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
-    /// Who is told how far nodes are.
-    pub(crate) audience: Option<Audience>,
+    /// Who is told what happens to nodes.
+    pub(crate) audience: Option<Arc<dyn Audience>>,
+    /// By how many milliseconds the clock is wrong; simulations move it.
+    skew: Arc<AtomicI64>,
     /// Whether this operator may act.
     pub(crate) mandate: Arc<Mandate>,
     /// Which nodes it looks after; all, if none is given.
     pub(crate) shard: Option<Shard>,
 }
 
-/// Who is told how far nodes are.
-pub type Audience = Box<dyn Fn(&SeiNode, &Rest) + Send + Sync>;
+/// Who is told what the loop reads, stores and does; for displays and for tests that judge it. It can change nothing.
+pub trait Audience: Send + Sync {
+    /// A node was observed; a decision follows.
+    fn read(&self, _node: &SeiNode) {}
+
+    /// A status write was answered, or was not.
+    fn stored(&self, _write: &StatusWrite, _answer: &Result<Stored, PortError>) {}
+
+    /// An effect was carried out, or went wrong.
+    fn performed(&self, _node: &SeiNode, _effect: &Effect, _outcome: &Outcome) {}
+
+    /// A pass has come to rest.
+    fn rested(&self, _node: &SeiNode, _rest: &Rest) {}
+
+    /// How far the node is after a decision.
+    fn progress(&self, _node: &SeiNode, _rest: &Rest) {}
+}
 
 /// Where the witness registry comes from.
 #[derive(Clone, Debug)]
@@ -107,6 +127,8 @@ pub enum RegistrySource {
     File(PathBuf),
     /// A fixed text.
     Text(String),
+    /// A text that a simulation changes, or the reason why it can't be read.
+    Shared(Arc<Mutex<Result<String, String>>>),
 }
 
 impl Live {
@@ -134,6 +156,7 @@ impl Live {
             health: Mutex::new(HashMap::new()),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,
+            skew: Arc::default(),
             mandate: Arc::new(Mandate::unlimited()),
             shard: None,
         }
@@ -158,10 +181,17 @@ impl Live {
         self.shard.is_none_or(|shard| shard.owns(node))
     }
 
-    /// Tells `audience` how far nodes are.
+    /// Tells `audience` what happens to nodes.
     #[must_use]
-    pub fn told_to(mut self, audience: Audience) -> Self {
+    pub fn told_to(mut self, audience: Arc<dyn Audience>) -> Self {
         self.audience = Some(audience);
+        self
+    }
+
+    /// Lets a simulation move the clock: it shows this many milliseconds more than it should.
+    #[must_use]
+    pub fn skewed_by(mut self, skew: Arc<AtomicI64>) -> Self {
+        self.skew = skew;
         self
     }
 
@@ -172,7 +202,9 @@ impl Live {
 
     /// The time.
     pub(crate) fn time(&self) -> Timestamp {
-        self.clock.now()
+        let skew = SignedDuration::from_millis(self.skew.load(Ordering::Relaxed));
+        let now = self.clock.now();
+        now.checked_add(skew).unwrap_or(now)
     }
 
     /// Drops what is remembered of nodes that are gone, by their uids.

@@ -5,7 +5,7 @@ mod sidecars;
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use kube::api::ListParams;
@@ -126,6 +126,12 @@ fn own<K: Clone>(seen: Seen<Arc<K>>) -> Seen<K> {
 async fn registry(live: &Live, chain: &str) -> Registry {
     let text = match &live.registry {
         RegistrySource::Text(text) => text.clone(),
+        RegistrySource::Shared(shared) => {
+            match shared.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                Ok(text) => text,
+                Err(error) => return Registry::Unreadable(error),
+            }
+        }
         RegistrySource::File(path) => match tokio::fs::read_to_string(path).await {
             Ok(text) => text,
             // A missing file is an empty registry (`platform-config.md` 1.5).

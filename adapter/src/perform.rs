@@ -24,7 +24,11 @@ pub(crate) async fn perform(live: &Live, node: &SeiNode, effects: Vec<Effect>) -
             warn!(effect = %effect.id, verb = effect.op.verb(), ?fault, "an effect went wrong");
         }
         live.metrics.effect(effect.op.verb(), result.as_ref().err());
-        outcomes.push(Outcome { effect: effect.id, result });
+        let outcome = Outcome { effect: effect.id.clone(), result };
+        if let Some(audience) = &live.audience {
+            audience.performed(node, &effect, &outcome);
+        }
+        outcomes.push(outcome);
         if failed {
             break;
         }

@@ -55,6 +55,9 @@ pub trait Ports: Sync {
     /// Stores a status, guarded by the version it was decided on.
     fn store(&self, write: &StatusWrite) -> impl Future<Output = Result<Stored, PortError>> + Send;
 
+    /// Told when a pass has come to rest.
+    fn rested(&self, _node: &SeiNode, _rest: &Rest) {}
+
     /// Told after each decision how far the node is; for displays.
     fn progress(&self, _node: &SeiNode, _rest: &Rest) {}
 }

@@ -67,6 +67,7 @@ pub async fn reconcile(ports: &impl Ports, key: &NodeKey) -> Result<Rest, Reconc
             }
             Decision::Rest(rest) => {
                 ports.progress(&snapshot.node, &rest);
+                ports.rested(&snapshot.node, &rest);
                 return Ok(rest);
             }
         };

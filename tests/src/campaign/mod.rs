@@ -4,6 +4,7 @@
 
 pub mod chaos;
 pub mod conformance;
+pub mod faults;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub const ALL: &[Campaign] = &[
         about: "the pretend API server answers as the real one does",
         run: conformance::run,
     },
+    faults::CAMPAIGN,
 ];
 
 /// The rows as a Markdown table, for people and for `docs/testing.md`.

@@ -1,0 +1,419 @@
+//! What stands between an operator and the cluster: it numbers every call and every watch event, and lets one of them go
+//! wrong.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use kube::Client;
+use kube::client::Body;
+use seinode_core::api::SeiNode;
+use seinode_operator::sidecar::{NotConnected, Transport};
+use seinode_operator::simulate::pretend::Pretend;
+use seinode_sim::api::{ApiServer, Delivery, Faults, Happened, Request as ApiRequest, WatchEvent};
+use seinode_sim::store::{Kind, Store};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceExt, service_fn};
+
+use super::fault::{Fault, FaultKind, Place};
+
+/// How long a late call takes: longer than any time limit of the operator.
+const LATE: Duration = Duration::from_secs(30);
+
+/// More calls than any life makes, many times over.
+pub(super) const MOST_CALLS: usize = 1_500;
+
+/// Everything that is numbered and what becomes of it.
+pub(super) struct Mischief {
+    fault: Option<Fault>,
+    state: Mutex<State>,
+    /// The first operator is to be killed.
+    pub(super) crash: Notify,
+    /// A second operator is to be started.
+    pub(super) second: Notify,
+    /// There is no end to the calls.
+    pub(super) storm: Notify,
+    /// Watches are to be made to list again.
+    pub(super) relist: Notify,
+    pub(super) skew: Arc<AtomicI64>,
+    store: OnceLock<Store>,
+}
+
+#[derive(Default)]
+struct State {
+    places: Vec<Place>,
+    events: usize,
+    has_happened: bool,
+    cuts_all: bool,
+    /// The latest different answers to reads of sidecars, newest last.
+    answers: BTreeMap<String, Vec<Bytes>>,
+    /// Nodes as they were right before the latest status write.
+    before: BTreeMap<String, SeiNode>,
+    /// Whether the latest write changed anything.
+    changed: bool,
+    /// Deletes that took hold, by kind.
+    deletes: BTreeMap<String, usize>,
+}
+
+impl Mischief {
+    pub(super) fn new(fault: Option<Fault>) -> Self {
+        Self {
+            fault,
+            state: Mutex::default(),
+            crash: Notify::new(),
+            second: Notify::new(),
+            storm: Notify::new(),
+            relist: Notify::new(),
+            skew: Arc::default(),
+            store: OnceLock::new(),
+        }
+    }
+
+    /// Lets it look into the cluster.
+    pub(super) fn look_into(&self, store: &Store) {
+        // It is told once, by the play that made it.
+        let _ = self.store.set(store.clone());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calls so far, as places.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.state().places.clone()
+    }
+
+    /// How many watch events were delivered.
+    pub(super) fn events(&self) -> usize {
+        self.state().events
+    }
+
+    pub(super) fn has_happened(&self) -> bool {
+        self.state().has_happened
+    }
+
+    pub(super) fn before(&self, node: &str) -> Option<SeiNode> {
+        self.state().before.get(node).cloned()
+    }
+
+    pub(super) fn changed(&self) -> bool {
+        self.state().changed
+    }
+
+    pub(super) fn deletes(&self) -> BTreeMap<String, usize> {
+        self.state().deletes.clone()
+    }
+
+    /// Ends every watch at its next event.
+    pub(super) fn cut_all(&self, cut: bool) {
+        self.state().cuts_all = cut;
+    }
+
+    /// The fault of this call, if it is the one.
+    fn number(&self, place: Place) -> Option<FaultKind> {
+        let mut state = self.state();
+        let number = state.places.len();
+        state.places.push(place);
+        if number == MOST_CALLS {
+            self.storm.notify_one();
+        }
+        let fault = self.fault.filter(|fault| fault.at == number && fault.kind.fits(place))?;
+        state.has_happened = true;
+        drop(state);
+        match fault.kind {
+            FaultKind::Jump(minutes) => {
+                self.skew.fetch_add(minutes * 60_000, Ordering::Relaxed);
+                None
+            }
+            FaultKind::Second => {
+                self.second.notify_one();
+                None
+            }
+            kind => Some(kind),
+        }
+    }
+
+    /// A client whose calls are numbered. `dead` is set when the operator has been killed: nothing goes out any more.
+    pub(super) fn client(self: &Arc<Self>, server: ApiServer, dead: Arc<AtomicBool>) -> Client {
+        let mischief = Arc::clone(self);
+        let service = service_fn(move |request: Request<Body>| {
+            let (mischief, server, dead) = (mischief.clone(), server.clone(), dead.clone());
+            async move { mischief.call(server, request, &dead).await }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        server: ApiServer,
+        request: Request<Body>,
+        dead: &AtomicBool,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, io::Error> {
+        if dead.load(Ordering::Relaxed) {
+            return pending().await;
+        }
+        if request.uri().query().is_some_and(|q| q.contains("watch=true")) {
+            return server.oneshot(request).await;
+        }
+        let is_write = request.method() != Method::GET;
+        let fault = self.number(Place::Api { is_write });
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let send = {
+            let mischief = Arc::clone(&self);
+            async move {
+                mischief.note_before(parts.uri.path());
+                let version = mischief.store.get().map(Store::version);
+                let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+                let answer = server.oneshot(Request::from_parts(parts, Full::new(body))).await;
+                let changed = mischief.store.get().map(Store::version) != version;
+                if is_write {
+                    mischief.note_after(&method, &path, changed);
+                }
+                answer
+            }
+        };
+        let lost = || Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer"));
+        match fault {
+            None => send.await,
+            Some(FaultKind::CrashBefore) => self.die(dead).await,
+            Some(FaultKind::CrashAfter) => {
+                // Whether it was granted is lost with the operator.
+                let _ = send.await;
+                self.die(dead).await
+            }
+            Some(FaultKind::Answer(code)) => Ok(refusal(code)),
+            Some(FaultKind::AnswerAfter(code)) => send.await.map(|_| refusal(code)),
+            Some(FaultKind::Hang) => pending().await,
+            Some(FaultKind::HangAfter) => {
+                let _ = send.await;
+                pending().await
+            }
+            Some(FaultKind::Lose) => lost(),
+            Some(FaultKind::LoseAfter) => {
+                let _ = send.await;
+                lost()
+            }
+            Some(FaultKind::Late) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(LATE).await;
+                    let _ = send.await;
+                });
+                pending().await
+            }
+            Some(other) => Err(io::Error::other(format!("{other} is no fault of the API server"))),
+        }
+    }
+
+    async fn die<T>(&self, dead: &AtomicBool) -> T {
+        dead.store(true, Ordering::Relaxed);
+        self.crash.notify_one();
+        pending().await
+    }
+
+    /// Keeps the node as it is before a status write.
+    fn note_before(&self, path: &str) {
+        let Some(rest) = path.strip_prefix("/apis/sei.io/v1alpha1/namespaces/default/seinodes/") else {
+            return;
+        };
+        let Some(name) = rest.strip_suffix("/status") else { return };
+        let found = self.store.get().and_then(|store| store.get(Kind::SeiNode, "default", name).ok());
+        let node = found.and_then(|object| serde_json::from_value(Value::clone(&object)).ok());
+        if let Some(node) = node {
+            self.state().before.insert(name.to_owned(), node);
+        }
+    }
+
+    fn note_after(&self, method: &Method, path: &str, changed: bool) {
+        let mut state = self.state();
+        // Events are for people; whether one was written is no deed.
+        if path.contains("/events") {
+            return;
+        }
+        state.changed = changed;
+        if method == Method::DELETE && changed {
+            let kind = path.rsplit('/').nth(1).unwrap_or_default().to_owned();
+            *state.deletes.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// A transport to the sidecars whose calls are numbered with the others.
+    pub(super) fn transport(
+        self: &Arc<Self>,
+        inner: Transport,
+        kubelet: Amnesiac,
+        dead: Arc<AtomicBool>,
+    ) -> Transport {
+        let mischief = Arc::clone(self);
+        BoxCloneSyncService::new(service_fn(move |request: Request<Full<Bytes>>| {
+            let (mischief, inner) = (mischief.clone(), inner.clone());
+            let (kubelet, dead) = (kubelet.clone(), dead.clone());
+            async move { mischief.ask(inner, request, &kubelet, &dead).await }
+        }))
+    }
+
+    async fn ask(
+        self: Arc<Self>,
+        inner: Transport,
+        request: Request<Full<Bytes>>,
+        kubelet: &Amnesiac,
+        dead: &AtomicBool,
+    ) -> Result<Response<Bytes>, BoxError> {
+        if dead.load(Ordering::Relaxed) {
+            return pending().await;
+        }
+        let is_write = request.method() != Method::GET;
+        let line = request.uri().path().to_owned();
+        let fault = self.number(Place::Sidecar { is_write });
+        let lost = || -> Result<Response<Bytes>, BoxError> { Err("connection reset by peer".into()) };
+        let answer = |code: u16, body: &'static str| {
+            let mut answer = Response::new(Bytes::from_static(body.as_bytes()));
+            *answer.status_mut() = StatusCode::from_u16(code)?;
+            Ok(answer)
+        };
+        match fault {
+            None => {
+                let answer = inner.oneshot(request).await;
+                self.state().changed =
+                    is_write && answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::CREATED);
+                if let (false, Ok(answer)) = (is_write, &answer) {
+                    self.remember(&line, answer.body());
+                }
+                answer
+            }
+            Some(FaultKind::CrashBefore) => self.die(dead).await,
+            Some(FaultKind::CrashAfter) => {
+                let _ = inner.oneshot(request).await;
+                self.die(dead).await
+            }
+            Some(FaultKind::Answer(code)) => answer(code, "not now"),
+            Some(FaultKind::AnswerAfter(code)) => {
+                let _ = inner.oneshot(request).await;
+                answer(code, "not now")
+            }
+            Some(FaultKind::Hang) => pending().await,
+            Some(FaultKind::HangAfter) => {
+                let _ = inner.oneshot(request).await;
+                pending().await
+            }
+            Some(FaultKind::Lose) => lost(),
+            Some(FaultKind::LoseAfter) => {
+                let _ = inner.oneshot(request).await;
+                lost()
+            }
+            Some(FaultKind::Late) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(LATE).await;
+                    let _ = inner.oneshot(request).await;
+                });
+                pending().await
+            }
+            Some(FaultKind::Refuse) => Err(Box::new(NotConnected)),
+            Some(FaultKind::Nonsense) => answer(200, "<html>not what you think</html>"),
+            Some(FaultKind::Amnesia) => {
+                kubelet.forget();
+                inner.oneshot(request).await
+            }
+            Some(FaultKind::Stale(back)) => {
+                let old = {
+                    let state = self.state();
+                    let known = state.answers.get(&line);
+                    known.and_then(|all| all.len().checked_sub(back + 1).and_then(|i| all.get(i))).cloned()
+                };
+                match old {
+                    Some(body) => Ok(Response::new(body)),
+                    None => {
+                        // It has not changed so often yet: nothing happens.
+                        self.state().has_happened = false;
+                        inner.oneshot(request).await
+                    }
+                }
+            }
+            Some(other) => Err(format!("{other} is no fault of a sidecar").into()),
+        }
+    }
+
+    fn remember(&self, line: &str, body: &Bytes) {
+        let mut state = self.state();
+        let known = state.answers.entry(line.to_owned()).or_default();
+        if known.last() != Some(body) {
+            known.push(body.clone());
+        }
+    }
+}
+
+/// Makes the sidecars of the node forget.
+#[derive(Clone)]
+pub(super) struct Amnesiac {
+    pub(super) pretend: Arc<Pretend>,
+    pub(super) claim: String,
+}
+
+impl Amnesiac {
+    fn forget(&self) {
+        if let Some(volume) = self.pretend.kubelet.volume("default", &self.claim) {
+            volume.forget_records();
+        }
+    }
+}
+
+fn refusal(code: u16) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+    let reason = match code {
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        _ => "InternalError",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "made to fail", "reason": reason, "code": code,
+    });
+    let body = Full::new(Bytes::from(status.to_string())).map_err(|never| match never {});
+    let mut answer = Response::new(UnsyncBoxBody::new(body));
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+/// The troubles of watches; those of calls are the layer's.
+impl Faults for Mischief {
+    fn deliver(&self, watch: &ApiRequest, event: &WatchEvent) -> Delivery {
+        if watch.client != FIRST {
+            return Delivery::Deliver;
+        }
+        let mut state = self.state();
+        if state.cuts_all {
+            return Delivery::Cut;
+        }
+        if event.happened == Happened::Bookmark {
+            return Delivery::Deliver;
+        }
+        let number = state.events;
+        state.events += 1;
+        let Some(fault) = self.fault.filter(|f| f.at == number && f.kind.fits(Place::Event)) else {
+            return Delivery::Deliver;
+        };
+        state.has_happened = true;
+        match fault.kind {
+            FaultKind::DelayEvent(span) => Delivery::Delay(span),
+            FaultKind::DropEvent => {
+                self.relist.notify_one();
+                Delivery::Swallow
+            }
+            FaultKind::CutWatch => Delivery::Cut,
+            _ => Delivery::Break,
+        }
+    }
+}
+
+/// The operator that faults happen to.
+pub(super) const FIRST: &str = "operator";

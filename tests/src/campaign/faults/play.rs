@@ -1,0 +1,266 @@
+//! One life with one fault, and what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use seinode_core::api::{SeiNode, mode};
+use seinode_core::decision::{Rest, StatusWrite};
+use seinode_core::effect::{Effect, Outcome};
+use seinode_core::ident::NodeKey;
+use seinode_operator::error::PortError;
+use seinode_operator::live::Audience;
+use seinode_operator::ports::Stored;
+use seinode_operator::simulate::pretend::{Entry, Operator, Pretend, Setup};
+use seinode_sim::sidecar::Event;
+use seinode_sim::store::{DeleteOptions, Kind};
+use serde_json::{Value, json};
+
+use super::end;
+use super::fault::{Fault, FaultKind, Place};
+use super::layer::{Amnesiac, FIRST, MOST_CALLS, Mischief};
+use super::life::{Act, Goal, Life, PAUSE, failure};
+use crate::laws::{self, Step, Trace};
+
+/// What a play came to.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// The final state, without what differs from run to run.
+    pub(super) end: Value,
+    /// Deeds that must not be done twice, counted.
+    pub(super) deeds: BTreeMap<String, usize>,
+    /// The calls that were made.
+    pub(super) places: Vec<Place>,
+    /// The watch events that came.
+    pub(super) events: usize,
+    /// Whether the fault came about.
+    pub(super) has_happened: bool,
+    /// What is wrong whatever the fault was.
+    pub(super) wrong: Vec<String>,
+}
+
+/// After this time in one act something is stuck.
+const PATIENCE: Duration = Duration::from_hours(6);
+/// Within this time after the last act everything has settled.
+const SETTLED: Duration = Duration::from_mins(30);
+/// From then on nothing may be written for this long.
+const QUIET: Duration = Duration::from_hours(1);
+/// A killed operator is started again after this time.
+const RESTART: Duration = Duration::from_secs(3);
+/// A watch that left something out lists again after this time.
+const RELIST: Duration = Duration::from_mins(1);
+
+/// Plays a life with a fault on a runtime of its own.
+pub(super) fn play(life: &Life, fault: Option<Fault>) -> Result<Played, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.map_err(|error| error.to_string())?.block_on(Stage::play(life, fault))
+}
+
+struct Stage {
+    pretend: Arc<Pretend>,
+    mischief: Arc<Mischief>,
+    record: Arc<Record>,
+    key: NodeKey,
+    claim: String,
+}
+
+impl Stage {
+    async fn play(life: &Life, fault: Option<Fault>) -> Result<Played, String> {
+        let manifest = (life.manifest)();
+        let node: SeiNode = serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
+        let mischief = Arc::new(Mischief::new(fault));
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().map_err(|error| format!("{error}"))?;
+        let setup = Setup { faults: Arc::clone(&mischief) as _, ..Setup::new(start) };
+        let pretend = Arc::new(Pretend::start(setup));
+        mischief.look_into(&pretend.store);
+        pretend.make_up_for(&node).map_err(|error| format!("{error:#}"))?;
+        let record = Arc::new(Record { mischief: Arc::clone(&mischief), trace: Mutex::default() });
+        let claim = mode::data_claim_name(node.name(), &node.spec);
+        let stage = Self { pretend, mischief, record, key: NodeKey::of(&node), claim };
+        let mut played = Played::default();
+        {
+            let mut first = stage.operator(FIRST);
+            let mut second: Option<Operator> = None;
+            let story = stage.tell(life, &manifest);
+            tokio::pin!(story);
+            let stuck = loop {
+                tokio::select! {
+                    biased;
+                    stuck = &mut story => break stuck,
+                    () = stage.mischief.crash.notified() => {
+                        first.kill().await;
+                        tokio::time::sleep(RESTART).await;
+                        first = stage.operator(FIRST);
+                    }
+                    () = stage.mischief.storm.notified() => {
+                        break Some(format!("it comes to no rest: more than {MOST_CALLS} calls"));
+                    }
+                    () = stage.mischief.second.notified() => second = Some(stage.operator("second")),
+                    () = stage.mischief.relist.notified() => stage.relist().await,
+                }
+            };
+            played.wrong.extend(stuck);
+            first.kill().await;
+            if let Some(second) = second {
+                second.kill().await;
+            }
+        }
+        stage.sum_up(&mut played, fault);
+        Ok(played)
+    }
+
+    fn operator(&self, name: &str) -> Operator {
+        let dead = Arc::new(AtomicBool::new(false));
+        let (for_api, for_sidecars) = (Arc::clone(&self.mischief), Arc::clone(&self.mischief));
+        let forgets = Amnesiac { pretend: Arc::clone(&self.pretend), claim: self.claim.clone() };
+        let also = Arc::clone(&dead);
+        self.pretend.operator(Entry {
+            skew: Arc::clone(&self.mischief.skew),
+            connect: Box::new(move |server| for_api.client(server, dead)),
+            sidecars: Box::new(move |inner| for_sidecars.transport(inner, forgets, also)),
+            ..Entry::new(name, Arc::clone(&self.record) as _)
+        })
+    }
+
+    /// After a watch has left something out, every watch is ended and has to list again: that is what a real one does
+    /// when it has fallen behind.
+    async fn relist(&self) {
+        tokio::time::sleep(RELIST).await;
+        self.mischief.cut_all(true);
+        self.pretend.store.bookmark();
+        self.pretend.store.compact();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.mischief.cut_all(false);
+    }
+
+    /// Acts, and waits for what has to come of each. Answers what did not.
+    async fn tell(&self, life: &Life, manifest: &Value) -> Option<String> {
+        for (act, goal) in (life.acts)() {
+            if let Err(error) = self.act(&act, manifest).await {
+                return Some(format!("{act:?} could not be done: {error}"));
+            }
+            if goal == Goal::Soon {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                continue;
+            }
+            tokio::time::sleep(PAUSE).await;
+            let reached = async {
+                while !goal.is_reached(self.node().as_ref()) {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+                let status = self.node().map(|n| end::of_node(&n));
+                return Some(format!("{goal:?} is not reached after {act:?}: {}", json!(status)));
+            }
+        }
+        tokio::time::sleep(SETTLED).await;
+        self.record.push(Step::Quiet);
+        tokio::time::sleep(QUIET).await;
+        None
+    }
+
+    fn node(&self) -> Option<SeiNode> {
+        self.pretend.node(&self.key)
+    }
+
+    async fn act(&self, act: &Act, manifest: &Value) -> Result<(), String> {
+        let (store, name) = (&self.pretend.store, self.key.name.as_str());
+        let options = DeleteOptions::default();
+        let pod = format!("{name}-0");
+        let done = match act {
+            Act::Create => store.create(Kind::SeiNode, manifest.clone()).map(|_| ()),
+            Act::Edit(patch) => store.merge_patch(Kind::SeiNode, "default", name, patch).map(|_| ()),
+            Act::Delete => store.delete(Kind::SeiNode, "default", name, &options).map(|_| ()),
+            Act::RemoveStatefulSet => store.delete(Kind::StatefulSet, "default", name, &options).map(|_| ()),
+            Act::RemoveService => store.delete(Kind::Service, "default", name, &options).map(|_| ()),
+            Act::RestartSidecar => {
+                self.pretend.kubelet.restart_sidecar("default", &pod);
+                Ok(())
+            }
+            Act::Evict => {
+                return self.pretend.kubelet.evict("default", &pod).await.map_err(|error| error.to_string());
+            }
+            Act::TaskFails(task) => {
+                let director = self.pretend.kubelet.director("default", name);
+                director.direct(|script| {
+                    script.tasks.entry((*task).to_owned()).or_default().runs.push_back(failure());
+                });
+                Ok(())
+            }
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    fn sum_up(&self, played: &mut Played, fault: Option<Fault>) {
+        played.end = end::of(&self.pretend);
+        played.places = self.mischief.places();
+        played.events = self.mischief.events();
+        played.has_happened = self.mischief.has_happened();
+        let journal = self.pretend.kubelet.director("default", &self.key.name).journal();
+        for entry in journal.iter().filter(|entry| entry.event == Event::Started) {
+            *played.deeds.entry(format!("run of {}", entry.kind)).or_default() += 1;
+        }
+        for pod in self.pretend.kubelet.pods() {
+            let name = if pod.name.contains("-bootstrap-") { "bootstrap pod" } else { "pod" };
+            *played.deeds.entry(format!("{name} made")).or_default() += 1;
+        }
+        for (kind, count) in self.mischief.deletes() {
+            *played.deeds.entry(format!("delete of {kind}")).or_default() += count;
+        }
+        for violation in self.pretend.kubelet.violations() {
+            played.wrong.push(format!("two pods on claim {}", violation.claim.1));
+        }
+        // With two operators reads and writes of both are mixed; what one of them saw can't be told from the other's.
+        let is_mixed = fault.is_some_and(|fault| fault.kind == FaultKind::Second);
+        let trace = self.record.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = laws::broken(&trace).into_iter().filter(|b| !is_mixed || b.law != 1);
+        played.wrong.extend(broken.map(|b| format!("law {} at step {}: {}", b.law, b.at, b.text)));
+    }
+}
+
+/// Writes down what operators do.
+struct Record {
+    mischief: Arc<Mischief>,
+    trace: Mutex<Trace>,
+}
+
+impl Record {
+    fn push(&self, step: Step) {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).steps.push(step);
+    }
+}
+
+impl Audience for Record {
+    fn read(&self, node: &SeiNode) {
+        self.push(Step::Read(Box::new(node.clone())));
+    }
+
+    fn stored(&self, write: &StatusWrite, answer: &Result<Stored, PortError>) {
+        match answer {
+            Ok(Stored::At(answer)) => {
+                if let Some(before) = self.mischief.before(&write.key.name) {
+                    self.push(Step::Stored {
+                        before: Box::new(before),
+                        write: Box::new(write.clone()),
+                        answer: answer.clone(),
+                    });
+                }
+            }
+            Ok(Stored::Conflict | Stored::Ambiguous(_)) | Err(_) => {
+                self.push(Step::Refused(Box::new(write.clone())));
+            }
+        }
+    }
+
+    fn performed(&self, _: &SeiNode, effect: &Effect, outcome: &Outcome) {
+        let changed = outcome.result.is_ok() && self.mischief.changed();
+        self.push(Step::Performed { effect: Box::new(effect.clone()), changed });
+    }
+
+    fn rested(&self, _: &SeiNode, rest: &Rest) {
+        self.push(Step::Rested(rest.why.iter().map(ToString::to_string).collect()));
+    }
+}
