@@ -60,6 +60,34 @@ impl Repeated {
     }
 }
 
+/// Tasks that were submitted over and over, whatever the reason: each kill and each operator explains one repetition.
+pub(super) fn pressed(node: &str, journal: &[Entry]) -> Vec<String> {
+    let mut all: BTreeMap<(&str, &str), Vec<Timestamp>> = BTreeMap::new();
+    for entry in journal.iter().filter(|entry| entry.event == Event::Repeated) {
+        all.entry((&entry.kind, &entry.id)).or_default().push(entry.at);
+    }
+    let often = all.into_iter().filter(|(_, times)| times.len() > MOST_REPETITIONS);
+    often
+        .map(|((kind, id), times)| {
+            let span = times.last().zip(times.first()).map(|(last, first)| last.duration_since(*first));
+            let ends: Vec<String> = journal
+                .iter()
+                .filter(|entry| entry.id == id && entry.event != Event::Repeated)
+                .map(|entry| format!("{:?} at {}", entry.event, entry.at))
+                .collect();
+            format!(
+                "{node}: task {kind} {id} was submitted {} times more, from {:?} on, within {span:?}; besides: {}",
+                times.len(),
+                times.first(),
+                ends.join(", ")
+            )
+        })
+        .collect()
+}
+
+/// More than this is no accident.
+const MOST_REPETITIONS: usize = 5;
+
 /// When what happened to the operators.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {

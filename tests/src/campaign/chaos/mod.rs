@@ -322,6 +322,7 @@ impl Play {
             wrong.push(format!("tasks were submitted twice by one operator: {repeated:?}"));
         }
         for name in &names {
+            wrong.extend(check::pressed(name, &kubelet.director(SPACE, name).journal()));
             wrong.extend(check::started_twice(name, &kubelet.director(SPACE, name).journal()));
         }
         wrong.extend(
