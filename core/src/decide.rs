@@ -159,7 +159,7 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         return with_start(world, draft, why, Wake::After(GATE_POLL));
     }
     let Some((recipe, drifted)) = chosen else {
-        let mut wake = steady::wake(&draft);
+        let mut wake = steady::wake(world, &draft);
         if config::is_due(&draft) && held.is_none() && matches!(asked, CanBeAsked::Yes) {
             match compare_config(world, &mut draft) {
                 Compared::Done => {}
@@ -181,6 +181,12 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         if let Err(error) = mode::validate(&node.spec) {
             why.push(WaitingOn::SpecInvalid(error.to_string()));
             return with_start(world, draft, why, Wake::OnChange);
+        }
+        // A late cache shows the pod of before the last update.
+        let mut live = BTreeSet::from([Topic::StatefulSet, Topic::Pods]);
+        live.retain(|topic| !world.observed.has_looked(topic));
+        if !live.is_empty() {
+            return Decision::Look(live);
         }
         let answering = match asked {
             CanBeAsked::Yes => true,
@@ -260,6 +266,7 @@ fn failed(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) ->
     if !left.is_zero() {
         let waiting =
             WaitingOn::BackingOff("the node was asked to start over and waits out its back-off".to_owned());
+        show_wait(&mut draft, &waiting);
         return with_start(world, draft, vec![waiting], Wake::After(left));
     }
     if let Some(plan) = &node.status.plan {

@@ -42,5 +42,5 @@ pub use failure::RETRY as RETRY_ANNOTATION;
 pub use gate::witnesses::needs_registry;
 pub use peers::selects as selects_peer;
 pub use scale::PAUSED_GENERATION;
-pub use steady::HEALTH_POLL;
+pub use steady::{HEALTH_POLL, HEALTH_RETRY};
 pub use world::World;

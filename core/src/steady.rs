@@ -23,6 +23,8 @@ use crate::world::{Blind, Health, Seen, Topic, World};
 
 /// How often a sidecar that is not ready is asked about it, at most.
 pub const HEALTH_POLL: Duration = Duration::from_mins(1);
+/// How soon a sidecar that gave no answer is asked again, at first.
+pub const HEALTH_RETRY: Duration = Duration::from_secs(1);
 
 /// The pod of the node, if its StatefulSet is known.
 fn own_pod(world: World<'_>) -> Seen<&Pod> {
@@ -133,10 +135,18 @@ fn show_revision(world: World<'_>, draft: &mut StatusDraft<'_>) {
     }
 }
 
-/// When a Running node without a plan is looked at again, if nothing changes.
-pub(crate) fn wake(draft: &StatusDraft<'_>) -> Wake {
-    let ready = draft.find(&ConditionType::SidecarReady).is_some_and(|c| c.status == ConditionStatus::True);
-    if ready { Wake::OnChange } else { Wake::After(HEALTH_POLL) }
+/// When a Running node without a plan is looked at again, if nothing changes: a pod that is seen ready tells by itself when
+/// it is not any more. Anything else is asked soon, and then ever more slowly.
+pub(crate) fn wake(world: World<'_>, draft: &StatusDraft<'_>) -> Wake {
+    match own_pod(world) {
+        Seen::Present(pod) if pod::is_ready(pod, pod::PROXY) => return Wake::OnChange,
+        // Nobody is there to be asked.
+        Seen::Absent => return Wake::After(HEALTH_POLL),
+        Seen::Present(_) | Seen::Unknown(_) => {}
+    }
+    let shown = draft.find(&ConditionType::SidecarReady);
+    let since = shown.and_then(|c| c.last_transition_time.as_ref()).and_then(Stamp::at).unwrap_or(world.now);
+    Wake::After(retry::poll(retry::elapsed(since, world.now), HEALTH_RETRY, HEALTH_POLL))
 }
 
 /// Records the images that the pod was asked to run.

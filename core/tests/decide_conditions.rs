@@ -134,6 +134,8 @@ fn v1_p7_p8_p52_a_failed_update_is_shown_and_the_node_stays_running() {
     let last = plan.tasks.last_mut().expect("a task");
     last.status = TaskStatus::Failed;
     last.error = Some("no space left".into());
+    scene.observed.statefulset = Seen::Unknown(Blind::Unreachable("dark".into()));
+    scene.observed.pods = Seen::Unknown(Blind::Unreachable("dark".into()));
     let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the failure is stored") };
     let status = &commit.write().status;
     assert_eq!(status.phase, Some(NodePhase::Running));
@@ -228,4 +230,83 @@ fn p3_a_failed_task_shows_its_detail() {
     let FailedTaskDetail { task_type, id: failed, error, .. } = plan.failed_task_detail.expect("detail");
     assert_eq!((task_type.as_str(), failed, error.as_str()), ("config-apply", id, "unknown key"));
     assert_eq!(commit.write().status.phase, Some(NodePhase::Failed));
+}
+
+#[test]
+fn a_sidecar_that_gave_no_answer_is_asked_again_soon_and_then_ever_more_slowly() {
+    let mut scene = story::running(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    let wakes = [0, 8, 60, 3600].map(|seconds| {
+        let later = scene.clone().later(std::time::Duration::from_secs(seconds));
+        digest::of(&later).split(':').next().unwrap_or_default().to_owned()
+    });
+    assert_eq!(wakes, ["rest 1000ms", "rest 2000ms", "rest 15000ms", "rest 60000ms"]);
+}
+
+#[test]
+fn a_ready_answer_is_not_the_last_word_while_the_pod_does_not_show_it() {
+    let mut scene = story::running(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Present(Health::Ready);
+    if let Some(Decision::Commit(commit)) = scene.settle() {
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    assert!(digest::of(&scene).starts_with("rest 1000ms"), "{}", digest::of(&scene));
+}
+
+#[test]
+fn a_node_that_waits_out_its_back_off_says_so() {
+    let mut scene = story::failed(node::full());
+    for generation in 1..=2 {
+        scene.node.metadata.generation = Some(generation);
+        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is stored") };
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    assert_eq!(shown(&scene, &ConditionType::Ready), ("False".to_owned(), "BackingOff".to_owned()));
+}
+
+/// An update whose new pod can't start: the old one is gone, and no sidecar answers.
+fn stuck() -> Scene {
+    let mut scene = updating();
+    let plan = scene.node.status.plan.as_mut().expect("a plan");
+    let at = plan.tasks.iter().position(|t| t.task_type == TaskType::ObserveImage).expect("a task");
+    for (place, task) in plan.tasks.iter_mut().enumerate() {
+        task.status = if place < at { TaskStatus::Complete } else { TaskStatus::Pending };
+        task.submitted_at = None;
+    }
+    let sts = object::statefulset(&scene.node, &scene.settings.platform, 1);
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Pending)]);
+    scene.observed.statefulset = Seen::Present(sts);
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::NotAsked);
+    let ready = scene.node.status.conditions.iter_mut().find(|c| c.condition_type == ConditionType::Ready);
+    ready.expect("seeded").message = "the rollout is awaited (for over 10s)".into();
+    scene
+}
+
+#[test]
+fn w3_a_rollout_that_gets_nowhere_ends_although_its_turn_was_never_stored() {
+    let mut scene = stuck();
+    let start = scene.now;
+    let mut failed = None;
+    for minute in 0..60 {
+        scene.now = start + std::time::Duration::from_mins(minute);
+        scene.observed.looked.clear();
+        if let Some(Decision::Commit(commit)) = scene.settle() {
+            let write = commit.write().clone();
+            scene.store(&write);
+            if write.status.plan.as_ref().is_some_and(|p| p.phase == PlanPhase::Failed) {
+                failed = Some(minute);
+                break;
+            }
+        }
+    }
+    assert_eq!(failed, Some(31));
 }

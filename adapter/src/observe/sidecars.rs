@@ -22,14 +22,15 @@ const NODE_ID_RETRY: Duration = Duration::from_secs(5);
 /// How many peers are asked at once.
 const PEERS_AT_ONCE: usize = 16;
 
-/// The sidecar's readiness: asked when the pod has changed, and at most once a minute.
+/// The sidecar's readiness: asked when the pod has changed, and at most once a minute; one that gave no answer is asked again
+/// sooner.
 pub(super) async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> Seen<Health> {
     let fingerprint = fingerprint(observed);
     {
         let remembered = live.health.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = remembered.get(node.uid())
             && known.fingerprint == fingerprint
-            && known.at.elapsed() < seinode_core::HEALTH_POLL
+            && known.at.elapsed() < believed(&known.health)
         {
             return known.health.clone();
         }
@@ -39,6 +40,14 @@ pub(super) async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> 
     let entry = RememberedHealth { at: Instant::now(), health: health.clone(), fingerprint };
     live.health.lock().unwrap_or_else(PoisonError::into_inner).insert(node.uid().to_owned(), entry);
     health
+}
+
+/// How long an answer is believed.
+fn believed(health: &Seen<Health>) -> Duration {
+    match health {
+        Seen::Present(_) => seinode_core::HEALTH_POLL,
+        Seen::Absent | Seen::Unknown(_) => seinode_core::HEALTH_RETRY,
+    }
 }
 
 /// What of the pods makes an older answer of the sidecar worthless.

@@ -223,7 +223,11 @@ fn timed_out(
     let resumed = draft.find(&ConditionType::Paused).and_then(|c| stamp(c.last_transition_time.as_ref()));
     let pod = world.observed.pods.present().into_iter().flatten();
     let started = pod.filter_map(|p| p.status.as_ref()?.start_time.as_ref().map(|t| t.0)).max();
-    let from = [Some(since), resumed, started].into_iter().flatten().filter(|at| *at <= world.now).max()?;
+    // What the sidecar could not be told before, because it was away, it has had no time for.
+    let records = world.observed.sidecar_tasks.present();
+    let run = records.and_then(|r| stamp(r.get(&TaskId::new(&task.id))?.submitted_at.as_ref()));
+    let from =
+        [Some(since), resumed, started, run].into_iter().flatten().filter(|at| *at <= world.now).max()?;
     let waited = retry::elapsed(from, world.now);
     (waited > limit)
         .then(|| format!("not done within {}: {}", retry::human(limit), crate::draft::cut(&why.to_string())))
@@ -241,7 +245,12 @@ fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn,
     let Some(mark) = retry::progress_mark(retry::elapsed(since, world.now)) else { return };
     let suffix = format!(" (for over {})", retry::human(mark));
     let stored = condition::find(&world.node.status.conditions, &ConditionType::Ready);
-    if let Some(shown) = stored.filter(|c| c.message.ends_with(&suffix)) {
+    // While the turn of the task is not stored it moves with the clock, and so the mark would stay the first one for ever.
+    let current = |p: &StoredPlan| cursor(p).and_then(|i| p.tasks.get(i).map(|t| t.id.clone()));
+    let turn = draft.status().plan.as_ref().and_then(current);
+    let known = world.node.status.plan.iter().flat_map(|p| &p.tasks).find(|t| Some(&t.id) == turn.as_ref());
+    let is_stored = known.is_some_and(|t| t.submitted_at.is_some());
+    if let Some(shown) = stored.filter(|c| is_stored && c.message.ends_with(&suffix)) {
         // It stays as it is, also where another rule has said something else of it in this pass.
         if draft.find(&ConditionType::Ready).is_some_and(|c| c.status == shown.status) {
             draft.condition(ConditionType::Ready, shown.status.clone(), &shown.reason, &shown.message);

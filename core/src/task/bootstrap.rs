@@ -20,7 +20,7 @@ use crate::ident::{EffectId, TaskId, Uid};
 use crate::owner::{self, Owner};
 use crate::pod;
 use crate::render;
-use crate::world::{Health, Seen, Topic, World};
+use crate::world::{Health, Seen, SidecarTaskStatus, Topic, World};
 
 /// How often a bootstrap is looked at, if nothing changes.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -138,9 +138,17 @@ fn keep_ready(turn: &Turn<'_>, job: &Job) -> Step {
     if turn.world.observed.health != Seen::Present(Health::NotReady) {
         return wait;
     }
+    // Its answer may be older than the last mark-ready, so the record of that one decides.
+    if !turn.world.observed.has_looked(&Topic::SidecarTasks) {
+        return Step::Look([Topic::SidecarTasks].into());
+    }
+    let Seen::Present(records) = &turn.world.observed.sidecar_tasks else { return wait };
     let restarts = pod::container(pod, pod::SIDECAR).map_or(0, |c| c.restart_count);
     let name = format!("{}/{}/{restarts}", turn.task.id, owner::uid(&pod.metadata));
     let id = TaskId::new(crate::ident::task_id(&name, &TaskType::MarkReady, 0));
+    if records.get(&id).is_some_and(|r| r.status != SidecarTaskStatus::Failed) {
+        return wait;
+    }
     let submit = crate::effect::Submit { id, task_type: TaskType::MarkReady.to_string(), params: None };
     let effect = turn.effect(Op::Submit(submit));
     match turn.world.observed.fault(&effect.id) {

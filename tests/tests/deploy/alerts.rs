@@ -38,10 +38,11 @@ fn sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// The metrics that the operator has, as its sources name them.
+/// The metrics that the operator has, as its sources and the page name them that a test compares with what it serves.
 fn known() -> BTreeSet<String> {
     let mut text = String::new();
     sources(&root().join("adapter/src"), &mut text);
+    text.push_str(&read("docs/metrics.md"));
     metrics(&text)
 }
 
