@@ -3,5 +3,7 @@
 pub mod campaign;
 pub mod laws;
 pub mod live;
+pub mod model;
+pub mod model_campaigns;
 pub mod stage;
 pub mod validation_cases;

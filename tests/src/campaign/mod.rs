@@ -42,7 +42,7 @@ pub struct Campaign {
 }
 
 /// Every campaign.
-pub const ALL: &[Campaign] = &[];
+pub const ALL: &[Campaign] = &[crate::model_campaigns::MODEL, crate::model_campaigns::MUTATIONS];
 
 /// The rows as a Markdown table, for people and for `docs/testing.md`.
 #[must_use]
