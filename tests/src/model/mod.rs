@@ -214,7 +214,7 @@ fn budget(left: &mut state::Left, mishap: Mishap) -> &mut u8 {
 
 impl Search {
     fn stuck(&self, state: &State) -> Option<String> {
-        if !state.broken.is_empty() || state.digest() % self.scope.every != 0 {
+        if !state.broken.is_empty() || !state.digest().is_multiple_of(self.scope.every) {
             return None;
         }
         self.fair.stuck(&self.mind, state, self.scope.wanted)

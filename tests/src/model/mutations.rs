@@ -70,16 +70,6 @@ pub const ALL: &[Mutation] = &[
         ],
     },
     Mutation {
-        name: "cached-pods",
-        class: "a pod that the cache does not show is taken for gone (S14)",
-        scope: "evicted",
-        edits: &[Edit {
-            file: "core/src/task/rollout.rs",
-            text: "let wanted = BTreeSet::from([Topic::StatefulSet, Topic::Pods]);",
-            instead: "let wanted = BTreeSet::from([Topic::StatefulSet]);",
-        }],
-    },
-    Mutation {
         name: "pod-by-name",
         class: "a pod is deleted by name, without its uid (W8)",
         scope: "update",

@@ -20,8 +20,10 @@ struct Shared<T> {
 }
 
 /// All objects there are, by type and digest.
-static POOL: LazyLock<Mutex<HashMap<(TypeId, u128), Arc<dyn Any + Send + Sync>>>> =
-    LazyLock::new(Mutex::default);
+static POOL: LazyLock<Mutex<HashMap<(TypeId, u128), Pooled>>> = LazyLock::new(Mutex::default);
+
+/// A shared object of whatever type.
+type Pooled = Arc<dyn Any + Send + Sync>;
 
 impl<T: Send + Sync + 'static> Obj<T> {
     /// An object of the Kubernetes API: its digest is that of its JSON.
@@ -51,7 +53,7 @@ impl<T: Send + Sync + 'static> Obj<T> {
             return Self(shared);
         }
         let shared = Arc::new(Shared { digest, value });
-        pool.insert(key, Arc::clone(&shared) as Arc<dyn Any + Send + Sync>);
+        pool.insert(key, Arc::clone(&shared) as Pooled);
         Self(shared)
     }
 }

@@ -401,7 +401,7 @@ impl State {
         match &*self.workers[worker].doing {
             Doing::Between { outcomes, .. } if outcomes.is_empty() => "rests".to_owned(),
             Doing::Between { outcomes, .. } => {
-                let failed = outcomes.iter().filter_map(|o| o.result.as_ref().err()).next();
+                let failed = outcomes.iter().find_map(|o| o.result.as_ref().err());
                 failed.map_or_else(|| "done".to_owned(), |fault| format!("{fault:?}"))
             }
             Doing::Decided(view) => match &mind.of(view).next {

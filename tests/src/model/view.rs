@@ -122,8 +122,8 @@ pub(crate) struct View {
     /// Of this node; after a look those of every node.
     pods: Option<Vec<Obj<Vec<PodState>>>>,
     sidecar: Sight<Sidecar>,
-    /// Not asked, or no answer, or whether it is ready.
-    health: Option<Option<bool>>,
+    /// Whether it is ready.
+    health: Sight<bool>,
     around: Option<Vec<Near>>,
     pub(crate) looked: BTreeSet<Topic>,
     pub(crate) outcomes: Obj<Vec<Outcome>>,
@@ -160,7 +160,7 @@ impl View {
             job: sight(&site.job, Kind::Job, stale, doubt),
             pods: Some(vec![pods]),
             sidecar: Sight::NotAsked,
-            health: None,
+            health: Sight::NotAsked,
             around: (!keys.is_empty()).then(|| sites.iter().map(near).collect()),
             looked: BTreeSet::new(),
             outcomes: outcomes.clone(),
@@ -200,7 +200,9 @@ impl View {
                         if answers { Sight::Shown(Some(site.sidecar.clone())) } else { Sight::Dark };
                 }
                 Topic::Health => {
-                    next.health = Some((site.is_reachable() && !blind).then_some(site.sidecar.ready));
+                    let answers = site.is_reachable() && !blind;
+                    let ready = || Sight::Shown(Some(Obj::shown(site.sidecar.ready)));
+                    next.health = if answers { ready() } else { Sight::Dark };
                 }
                 Topic::Neighbourhood => {
                     let near = |s: &Site| Near {
@@ -239,10 +241,10 @@ impl View {
             job: self.job.seen(),
             pods: self.pods.as_ref().map_or(Seen::Unknown(dark()), |all| Seen::Present(rendered(all))),
             secrets: secrets.map(|name| (name, Seen::Present(secret.clone()))).collect(),
-            health: match self.health {
-                None => Seen::default(),
-                Some(None) => Seen::Unknown(dark()),
-                Some(Some(is_ready)) => Seen::Present(ready(is_ready)),
+            health: match &self.health {
+                Sight::Shown(Some(is_ready)) => Seen::Present(ready(**is_ready)),
+                Sight::Dark => Seen::Unknown(dark()),
+                Sight::NotAsked | Sight::Doubtful | Sight::Shown(None) => Seen::default(),
             },
             sidecar_tasks: match &self.sidecar {
                 Sight::NotAsked | Sight::Doubtful => Seen::default(),
