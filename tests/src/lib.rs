@@ -5,5 +5,7 @@ pub mod deploy_tools;
 pub mod laws;
 pub mod live;
 pub mod load;
+pub mod model;
+pub mod model_campaigns;
 pub mod stage;
 pub mod validation_cases;

@@ -58,6 +58,8 @@ pub const ALL: &[Campaign] = &[
         run: conformance::run,
     },
     faults::CAMPAIGN,
+    crate::model_campaigns::MODEL,
+    crate::model_campaigns::MUTATIONS,
 ];
 
 /// The rows as a Markdown table, for people and for `docs/testing.md`.

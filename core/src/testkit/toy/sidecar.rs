@@ -24,7 +24,7 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// A submit: an unknown id runs, a failed one runs again, a running or completed one is left alone.
-    pub(super) fn submit(&mut self, submit: &Submit, now: Timestamp) {
+    pub fn submit(&mut self, submit: &Submit, now: Timestamp) {
         let row = self.records.entry(submit.id.clone()).or_insert_with(|| SidecarTask {
             id: submit.id.as_str().to_owned(),
             task_type: submit.task_type.clone(),
@@ -46,7 +46,7 @@ impl Sidecar {
     }
 
     /// What runs comes to its end. Whether anything did.
-    pub(super) fn finish(&mut self, now: Timestamp) -> bool {
+    pub fn finish(&mut self, now: Timestamp) -> bool {
         let mut moved = false;
         for row in self.records.values_mut().filter(|r| r.status == SidecarTaskStatus::Running) {
             moved = true;
