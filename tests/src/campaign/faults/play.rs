@@ -41,6 +41,9 @@ pub(super) struct Played {
     pub(super) wrong: Vec<String>,
 }
 
+/// For how many turns of the runtime watches are ended: enough for each to notice.
+const CUT_TURNS: usize = 1000;
+
 /// After this time in one act something is stuck.
 const PATIENCE: Duration = Duration::from_hours(6);
 /// Within this time after the last act everything has settled.
@@ -131,7 +134,10 @@ impl Stage {
         self.mischief.cut_all(true);
         self.pretend.store.bookmark();
         self.pretend.store.compact();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Counted in turns, not in time: time stands still while watches end and begin again.
+        for _ in 0..CUT_TURNS {
+            tokio::task::yield_now().await;
+        }
         self.mischief.cut_all(false);
     }
 
