@@ -45,7 +45,9 @@ pub(super) async fn health(live: &Live, node: &SeiNode, observed: &Observed) -> 
 /// How long an answer is believed.
 fn believed(health: &Seen<Health>) -> Duration {
     match health {
-        Seen::Present(_) => seinode_core::HEALTH_POLL,
+        Seen::Present(Health::Ready) => seinode_core::HEALTH_POLL,
+        // The next mark-ready makes it wrong, long before the pod shows it.
+        Seen::Present(Health::NotReady) => Duration::ZERO,
         Seen::Absent | Seen::Unknown(_) => seinode_core::HEALTH_RETRY,
     }
 }

@@ -165,7 +165,9 @@ fn judge(case: &Case<'_>, played: &Played, took: Duration, tallies: &Mutex<BTree
     let mut wrong = played.wrong.clone();
     if wrong.is_empty() {
         wrong.extend(end::differences(&case.well.end, &played.end));
-        for (deed, times) in &played.deeds {
+        // Where the user goes on before the first wish is carried out, a fault decides how much of it is.
+        let counts = !matches!(case.life.name, "change-of-mind" | "delete-early");
+        for (deed, times) in played.deeds.iter().filter(|_| counts) {
             let well = case.well.deeds.get(deed).copied().unwrap_or_default();
             if *times > well && !(case.fault.kind.forgets() && deed.starts_with("run")) {
                 wrong.push(format!("{deed} {times} times, not {well}"));
