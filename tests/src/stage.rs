@@ -167,7 +167,8 @@ impl Stage {
             flags.iter().any(|f| f.split('=').next() == Some(name))
         };
         let mut arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
-        arguments.retain(|flag| !given(flag));
+        // An operator with flags of its own is elected unless they say otherwise.
+        arguments.retain(|flag| !given(flag) && !flag.starts_with("--leader-elect"));
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let mut all = gateway();
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
