@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::{SeiNode, TaskType, mode};
 use crate::draft::{self, StatusDraft};
+use crate::gate::witnesses;
 use crate::plan::intent::{self, ADDRESS, PEERS};
 use crate::plan::recipe::Inputs;
 use crate::task::{params, wire};
@@ -147,9 +148,7 @@ fn snapshot(node: &SeiNode, written: &Written) -> Vec<&'static str> {
         return if written.synced.is_some() { vec!["snapshot"] } else { Vec::new() };
     };
     let Some(synced) = &written.synced else { return vec!["snapshot"] };
-    let mut witnesses = source.rpc_servers.clone().unwrap_or_default();
-    witnesses.sort();
-    witnesses.dedup();
+    let witnesses = witnesses::declared(node);
     let inputs = Inputs { node, peers: &[], witnesses: &witnesses };
     let sent = |kind: TaskType| {
         let (kind, stored) = inputs.task(kind);
@@ -161,7 +160,7 @@ fn snapshot(node: &SeiNode, written: &Written) -> Vec<&'static str> {
         ("trustPeriod", "snapshot.trustPeriod"),
         ("backfillBlocks", "snapshot.backfillBlocks"),
     ];
-    if witnesses.len() >= 2 {
+    if witnesses.len() >= witnesses::FEWEST {
         fields.push(("rpcServers", "snapshot.rpcServers"));
     }
     let mut out: Vec<_> = fields

@@ -223,11 +223,8 @@ enum Compared {
 /// Compares the config of a Running node with its spec, from the sidecar's records.
 fn compare_config(world: World<'_>, draft: &mut StatusDraft<'_>) -> Compared {
     let observed = world.observed;
-    let mut needed = BTreeSet::from([Topic::SidecarTasks]);
-    if peers::needs_nodes(&world.node.spec) {
-        needed.insert(Topic::Peers);
-    }
-    needed.retain(|topic| !observed.has_looked(topic));
+    let records = Some(Topic::SidecarTasks).filter(|topic| !observed.has_looked(topic));
+    let needed: BTreeSet<_> = records.into_iter().chain(peers::unseen(world)).collect();
     if !needed.is_empty() {
         return Compared::Look(needed);
     }
@@ -416,8 +413,8 @@ fn peerless<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Resolved<'a> {
 /// With the peers of today; `Err` asks for a look at them first.
 fn resolve<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Result<Resolved<'a>, Decision> {
     let node = world.node;
-    if peers::needs_nodes(&node.spec) && !world.observed.has_looked(&Topic::Peers) {
-        return Err(Decision::Look([Topic::Peers].into()));
+    if let Some(topic) = peers::unseen(world) {
+        return Err(Decision::Look([topic].into()));
     }
     let peers = peers::resolve(node, &world.observed.peers, &node.status.resolved_peers);
     Ok(Resolved { node, peers, witnesses: draft.status().resolved_state_syncers.clone() })

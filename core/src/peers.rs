@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::api::SeiNode;
 use crate::api::node::{LabelPeers, SeiNodeSpec};
-use crate::world::{PeerNode, Seen};
+use crate::world::{PeerNode, Seen, Topic, World};
 
 /// Whether the peers of a node depend on other SeiNodes.
-pub(crate) fn needs_nodes(spec: &SeiNodeSpec) -> bool {
+fn needs_nodes(spec: &SeiNodeSpec) -> bool {
     spec.peers.iter().flatten().any(|p| p.label.is_some())
 }
 
@@ -30,6 +30,11 @@ fn source_selects(
 ) -> bool {
     let wanted = source.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(own_namespace);
     namespace == wanted && source.selector.iter().all(|(k, v)| labels.get(k) == Some(v))
+}
+
+/// What has to be looked at before the peers of a node can be resolved, if anything.
+pub(crate) fn unseen(world: World<'_>) -> Option<Topic> {
+    (needs_nodes(&world.node.spec) && !world.observed.has_looked(&Topic::Peers)).then_some(Topic::Peers)
 }
 
 /// The resolved list. `prior` is what was resolved before: it fills in for peers that can't be asked now.

@@ -1,7 +1,6 @@
 //! Where whole lives are played: the real control plane, a pretend kubelet with pretend sidecars behind real sockets, and
 //! the operator as a process of its own.
 
-mod installed;
 mod operator;
 mod record;
 mod rights;
@@ -33,7 +32,7 @@ pub use operator::Operator;
 pub(crate) use operator::Rota;
 pub use rights::Rights;
 pub use scrape::Page;
-pub(crate) use socket::Server as Sidecars;
+pub(crate) use socket::Server;
 
 /// Patient, for machines that do other things at the same time.
 pub const SOON: Duration = Duration::from_mins(2);
@@ -46,7 +45,7 @@ pub struct Stage {
     pub plane: Arc<ControlPlane>,
     /// The pretend kubelet.
     pub kubelet: Kubelet,
-    sidecars: socket::Server,
+    sidecars: Server,
     folder: TempDir,
     program: PathBuf,
     rota: Rota,
@@ -74,7 +73,7 @@ impl Stage {
         options.heartbeat = Some(Duration::from_secs(10));
         let kubelet = Kubelet::start(plane.client_named("stub-kubelet"), options);
         let sidecars =
-            socket::Server::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
+            Server::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
         let folder = TempDir::new().map_err(LiveError::io("make a folder"))?;
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).map_err(LiveError::io(format!("write {name}")))
@@ -95,10 +94,11 @@ impl Stage {
     /// Starts an operator with another account. It takes no lease: law 13 says that two at once do no harm.
     pub fn operator_as(&self, name: &str, kubeconfig: &Path) -> Result<Operator, LiveError> {
         let arguments = arguments(self.folder.path(), kubeconfig, self.sidecars.address());
-        self.started(name, &arguments, &gateway())
+        self.installed_operator(name, &arguments, &gateway())
     }
 
-    fn started(
+    /// Starts an operator with these flags and variables alone, as a Deployment says.
+    pub fn installed_operator(
         &self,
         name: &str,
         arguments: &[String],
@@ -107,6 +107,11 @@ impl Stage {
         let log = self.folder.path().join(format!("{name}.log"));
         let started = Operator::start(&self.program, arguments, variables, &log, &self.rota);
         started.map_err(LiveError::io("start the operator"))
+    }
+
+    /// The flags that lead an operator to the pretend sidecars.
+    pub fn sidecar_arguments(&self) -> [String; 2] {
+        sidecar_arguments(self.folder.path(), self.sidecars.address())
     }
 
     /// How many calls the pretend sidecars have got.
@@ -172,7 +177,7 @@ impl Stage {
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let mut all = gateway();
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        self.started(name, &arguments, &all)
+        self.installed_operator(name, &arguments, &all)
     }
 
     /// A file of the stage, for a test that changes it.

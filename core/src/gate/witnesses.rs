@@ -12,7 +12,7 @@ use crate::explain::WaitingOn;
 use crate::world::{Registry, World};
 
 /// Fewest witnesses a light client works with.
-const FEWEST: usize = 2;
+pub(crate) const FEWEST: usize = 2;
 
 /// Resolves the witnesses, shows the result, and says what holds the node, if it is held.
 pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<WaitingOn> {
@@ -28,7 +28,8 @@ pub fn needs_registry(node: &crate::api::SeiNode) -> bool {
     mode::needs_witnesses(&node.spec) && declared(node).len() < FEWEST
 }
 
-fn declared(node: &crate::api::SeiNode) -> Vec<String> {
+/// The witnesses that the spec names, sorted and unique.
+pub(crate) fn declared(node: &crate::api::SeiNode) -> Vec<String> {
     let servers = mode::snapshot_source(&node.spec).and_then(|s| s.rpc_servers.clone()).unwrap_or_default();
     servers.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -41,8 +41,8 @@ pub(crate) fn before(world: World<'_>, draft: &StatusDraft<'_>, index: usize, ta
         Some(records) if !records.contains_key(&TaskId::new(&task.id)) => {}
         Some(_) | None => return Patch::NotNeeded,
     }
-    if peers::needs_nodes(&world.node.spec) && !observed.has_looked(&Topic::Peers) {
-        return Patch::Look([Topic::Peers].into());
+    if let Some(topic) = peers::unseen(world) {
+        return Patch::Look([topic].into());
     }
     let known = draft.status();
     let resolved = peers::resolve(world.node, &observed.peers, &known.resolved_peers);

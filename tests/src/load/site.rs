@@ -1,13 +1,7 @@
 //! Where a fleet is measured: the stage of the live tests, or a pretend control plane behind a socket of its own.
 
-use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use kube::Client;
 use seinode_core::platform;
 use seinode_sim::api::{ApiServer, Recorder};
@@ -15,13 +9,11 @@ use seinode_sim::cluster::{Cluster, Running};
 use seinode_sim::kubelet::{Kubelet, Options as KubeletOptions};
 use seinode_sim::store::{Clock, Store};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 use super::{Counts, Options, Usage};
 use crate::live::LiveError;
-use crate::stage::{Operator, Rota, Sidecars, Stage, arguments, gateway};
+use crate::stage::{Operator, Rota, Server, Stage, arguments, gateway};
 
 /// One of the two.
 pub(super) enum Site {
@@ -37,10 +29,11 @@ pub(super) struct Pretend {
     recorder: Recorder,
     kubelet: Kubelet,
     cluster: Running,
-    sidecars: Sidecars,
+    sidecars: Server,
     folder: TempDir,
     rota: Rota,
-    door: JoinHandle<()>,
+    /// Where operators ask the API.
+    door: Server,
 }
 
 /// A measured operator.
@@ -122,7 +115,7 @@ impl Site {
         if let Self::Pretend(pretend) = self {
             pretend.kubelet.stop().await;
             pretend.cluster.stop();
-            pretend.door.abort();
+            drop(pretend.door);
             drop(pretend.store);
         }
     }
@@ -139,11 +132,12 @@ impl Pretend {
         let kubelet = Kubelet::start(Client::new(server.serving("kubelet"), "default"), options);
         let cluster = Cluster::new(&store).start();
         let sidecars =
-            Sidecars::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
-        let (address, door) =
-            serve(server.clone().with_recorder(recorder.clone()).serving("seinode-operator"))
-                .await
-                .map_err(LiveError::io("serve the API"))?;
+            Server::start(kubelet.sidecars()).await.map_err(LiveError::io("serve the sidecars"))?;
+        let api = server.clone().with_recorder(recorder.clone()).serving("seinode-operator");
+        let door = Server::of(move |request| api.clone().oneshot(request))
+            .await
+            .map_err(LiveError::io("serve the API"))?;
+        let address = door.address();
         let folder = TempDir::new().map_err(LiveError::io("make a folder"))?;
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).map_err(LiveError::io(format!("write {name}")))
@@ -169,29 +163,4 @@ impl Pretend {
         Operator::start(&self.program, &arguments, &gateway(), &file(&format!("{name}.log")), &self.rota)
             .map_err(LiveError::io("start the operator"))
     }
-}
-
-/// The pretend API server behind a real socket on loopback.
-async fn serve(server: ApiServer) -> io::Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let server = Arc::new(server);
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let server = Arc::clone(&server);
-            tokio::spawn(async move {
-                let service = service_fn(move |request: hyper::Request<Incoming>| {
-                    let mut server = server.as_ref().clone();
-                    async move {
-                        ServiceExt::<hyper::Request<Incoming>>::ready(&mut server).await?.call(request).await
-                    }
-                });
-                // A connection that breaks is the client's to notice.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    Ok((address, task))
 }

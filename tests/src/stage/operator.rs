@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::scrape::Page;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use k8s_openapi::jiff::Timestamp;
 
 /// A running operator. Dropping it kills it.
@@ -89,22 +84,8 @@ impl Operator {
 
     /// What it serves under `/metrics`.
     pub async fn metrics(&self) -> Result<String, String> {
-        let address = self.metrics_address().ok_or("it does not listen yet")?;
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let uri = format!("http://{address}/metrics").parse().map_err(|error| format!("{error}"))?;
-        let answer = client.get(uri).await.map_err(|error| error.to_string())?;
-        if !answer.status().is_success() {
-            return Err(answer.status().to_string());
-        }
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        String::from_utf8(body.into()).map_err(|error| error.to_string())
-    }
-
-    fn metrics_address(&self) -> Option<SocketAddr> {
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains("listening") && line.contains("metrics"))?;
-        let at = line.split("address=").nth(1)?.split_whitespace().next()?;
-        at.parse().ok()
+        let page = self.page("metrics", "/metrics").await.map_err(|error| error.to_string())?;
+        if page.status == 200 { Ok(page.text) } else { Err(page.status.to_string()) }
     }
 }
 

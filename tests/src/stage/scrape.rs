@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
 /// A page as it was answered.
@@ -20,16 +22,12 @@ impl Page {
     /// Asks for a page on loopback.
     pub(super) async fn get(address: &str, path: &str) -> io::Result<Self> {
         let asked = async {
-            let mut stream = TcpStream::connect(address).await?;
-            let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            let (head, text) =
-                answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("an answer without a head"))?;
-            let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-            let status = status.ok_or_else(|| io::Error::other("an answer without a status"))?;
-            Ok(Self { status, text: text.to_owned() })
+            let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+            let uri = format!("http://{address}{path}").parse().map_err(io::Error::other)?;
+            let answer = client.get(uri).await.map_err(io::Error::other)?;
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+            Ok(Self { status, text: String::from_utf8(body.into()).map_err(io::Error::other)? })
         };
         timeout(LIMIT, asked).await.map_err(|_| io::Error::other("no answer in time"))?
     }

@@ -1,5 +1,6 @@
-//! The pretend sidecars behind a real socket on loopback.
+//! The pretend sidecars, or another pretend server, behind a real socket on loopback.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,18 +25,32 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The pretend sidecars.
     pub(crate) async fn start(sidecars: SidecarService) -> io::Result<Self> {
+        Self::of(move |request| answer(sidecars.clone(), request)).await
+    }
+
+    /// Anything that answers requests.
+    pub(crate) async fn of<A, F, B, E>(answer: A) -> io::Result<Self>
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let calls = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&calls);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (sidecars, counter) = (sidecars.clone(), Arc::clone(&counter));
+                let (answer, counter) = (answer.clone(), Arc::clone(&counter));
                 tokio::spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
                         counter.fetch_add(1, Ordering::Relaxed);
-                        answer(sidecars.clone(), request)
+                        answer(request)
                     });
                     // A connection that breaks is the client's to notice.
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -50,9 +65,7 @@ impl Server {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
-}
 
-impl Server {
     /// How many requests have come.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
