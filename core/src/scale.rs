@@ -205,8 +205,10 @@ pub(crate) fn stop(world: World<'_>, draft: &mut StatusDraft<'_>) -> Scale {
     let known = draft.find(&ConditionType::Paused);
     let shown =
         known.is_some_and(|c| c.status == ConditionStatus::True && c.observed_generation == Some(generation));
-    if !shown && !observed.has_looked(&Topic::Pods) {
-        return Scale::Look(BTreeSet::from([Topic::Pods]));
+    // A late cache may not show yet what a write of ours, or of an operator before us, has made.
+    let wanted = BTreeSet::from([Topic::StatefulSet, Topic::Job, Topic::Pods]);
+    if !shown && !wanted.is_subset(&observed.looked) {
+        return Scale::Look(wanted);
     }
     let claim = mode::data_claim_name(world.node.name(), &world.node.spec);
     match &observed.pods {

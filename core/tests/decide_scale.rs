@@ -160,6 +160,18 @@ fn a_pause_looks_stops_waits_and_only_then_says_paused() {
 }
 
 #[test]
+fn w9_a_pause_is_not_told_from_what_the_caches_lack() {
+    let mut scene = story::pausing(node::bootstrap());
+    scene.observed.statefulset = Seen::Absent;
+    scene.observed.job = Seen::Absent;
+    scene.observed.pods = Seen::Present(Vec::new());
+    assert_eq!(digest::first(&scene), "look StatefulSet, Job, Pods", "a late cache shows no Job yet");
+    let job = seinode_core::render::bootstrap_job(&scene.node, &scene.settings.platform, false);
+    scene.observed.job = Seen::Present(object::stored(job.expect("a Job"), "uid-of-job", 77));
+    assert_eq!(digest::of(&scene), "act, pause 2", "the live look shows it");
+}
+
+#[test]
 fn w9_a_failed_node_is_paused_too() {
     let mut scene = story::failed(node::validator());
     scene.node.spec.paused = Some(true);
