@@ -2,6 +2,7 @@
 
 mod neighbourhood;
 mod sidecars;
+pub(crate) mod workflows;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -181,6 +182,7 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
         Topic::Health => observed.health = sidecars::health(live, node, observed).await,
         Topic::SidecarTasks => observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await,
         Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
+        Topic::Workflows => observed.workflows = workflows::of(live, node).await,
         Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),
     }
 }

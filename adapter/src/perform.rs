@@ -3,16 +3,19 @@
 use std::fmt::Debug;
 use std::future::Future;
 
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource};
 use seinode_core::api::{FIELD_MANAGER, SeiNode};
-use seinode_core::effect::{Base, Effect, Fault, Field, Kind, Manifest, ObjectRef, Op, Outcome};
+use seinode_core::effect::{
+    Base, Effect, Fault, Field, Kind, Manifest, ObjectRef, Op, Outcome, WorkflowChange, WorkflowWrite,
+};
 use seinode_core::ident::{NodeKey, ResourceVersion, Uid};
 use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::cache::{Cache, Child};
 use crate::live::{API_LIMIT, Live};
+use crate::observe;
 
 /// Carries effects out in order, stopping at the first that goes wrong: what follows may depend on it.
 pub(crate) async fn perform(live: &Live, node: &SeiNode, effects: Vec<Effect>) -> Vec<Outcome> {
@@ -55,6 +58,7 @@ async fn one(live: &Live, node: &SeiNode, op: &Op) -> Result<(), Fault> {
         Op::Patch { target, field, uid, version } => scale(live, target, field, uid, version).await,
         Op::Delete { target, uid, version } => delete(live, target, uid, version.as_ref()).await,
         Op::Finalizer { finalizers, version } => finalizer(live, node, finalizers, version).await,
+        Op::Workflow(write) => workflow(live, write).await,
         Op::Submit(submit) => live.sidecars.submit(&NodeKey::of(node), submit).await,
         Op::Withdraw(id) => live.sidecars.withdraw(&NodeKey::of(node), id).await,
     }
@@ -200,6 +204,21 @@ async fn finalizer(
         }
         other => learn(&live.caches.nodes, node.namespace(), node.name(), other),
     }
+}
+
+/// A write to a workflow; the next look at it is live, so there is nothing to remember.
+async fn workflow(live: &Live, write: &WorkflowWrite) -> Result<(), Fault> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(live.client.clone(), &write.namespace, &observe::workflows::resource());
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let body = Patch::Merge(write.body());
+    let answer = limited(async {
+        match write.change {
+            WorkflowChange::Status(_) => api.patch_status(&write.name, &params, &body).await,
+            WorkflowChange::Finalizers(_) => api.patch(&write.name, &params, &body).await,
+        }
+    });
+    answer.await.map(|_| ()).map_err(|error| fault(&error))
 }
 
 /// Remembers what the answer tells, and sorts what went wrong.

@@ -31,6 +31,7 @@ use crate::rivals::{self, Permit};
 use crate::scale::{self, Scale};
 use crate::steady::{self, CanBeAsked};
 use crate::task::bootstrap::MOST_RESTARTS;
+use crate::workflow::{self, Slot};
 use crate::world::{Blind, Seen, Topic, World};
 
 /// How often a closed gate is looked at again: the registry file has no watch (`platform-config.md` 1.5).
@@ -66,6 +67,12 @@ pub fn decide(world: &World<'_>) -> Decision {
     }
     draft.condition(ConditionType::Paused, ConditionStatus::False, "NotPaused", "spec.paused is not set");
 
+    if !matches!(node.status.phase, Some(NodePhase::Running | NodePhase::Other(_))) {
+        match workflow::slot(world, &mut draft) {
+            Slot::Free => {}
+            slot => return occupied(world, draft, slot, Vec::new()),
+        }
+    }
     match &node.status.phase {
         Some(NodePhase::Running) => running(world, draft, held),
         Some(NodePhase::Failed) => failed(world, draft, held),
@@ -110,9 +117,9 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     drift::record_unobserved(world, &mut draft);
     let rival = running_rival(world, &mut draft);
     let asked = steady::can_be_asked(world, &draft);
-    if let Some(text) = gate::workflow::occupied(node) {
-        why.push(WaitingOn::Workflow(text));
-        return with_start(world, draft, why, Wake::OnChange);
+    match workflow::slot(world, &mut draft) {
+        Slot::Free => {}
+        slot => return occupied(world, draft, slot, why),
     }
     match Stage::of(node.status.plan.as_ref()) {
         Stage::Unreadable(text) => return hold(draft, WaitingOn::PlanUnreadable(text), Wake::OnChange),
@@ -501,7 +508,12 @@ fn paused(world: World<'_>, mut draft: StatusDraft<'_>) -> Decision {
         Scale::Look(topics) => Decision::Look(topics),
         Scale::Do(effect) => Decision::Act(Act::new(vec![effect], decision::Rest::new(NOW, Vec::new()))),
         Scale::Wait(why, wake) => hold(draft, why, wake),
-        Scale::Right => hold(draft, WaitingOn::Paused, Wake::OnChange),
+        Scale::Right => match workflow::slot(world, &mut draft) {
+            slot @ (Slot::Look(_) | Slot::Act(_) | Slot::Released) => {
+                occupied(world, draft, slot, Vec::new())
+            }
+            Slot::Free | Slot::Wait(..) => hold(draft, WaitingOn::Paused, Wake::OnChange),
+        },
     }
 }
 
@@ -664,6 +676,20 @@ fn failure_text(draft: &StatusDraft<'_>) -> String {
     match detail {
         Some(detail) => format!("task {} failed: {}", detail.task_type, crate::draft::cut(&detail.error)),
         None => "the node has failed".to_owned(),
+    }
+}
+
+/// A workflow has the node to itself, or has just released it.
+fn occupied(world: World<'_>, mut draft: StatusDraft<'_>, slot: Slot, mut why: Vec<WaitingOn>) -> Decision {
+    match slot {
+        Slot::Look(topics) => Decision::Look(topics),
+        Slot::Act(effects) => settle(draft, effects, decision::Rest::new(NOW, why)),
+        Slot::Wait(reason, wake) => {
+            show_wait(&mut draft, &reason);
+            why.push(reason);
+            with_start(world, draft, why, wake)
+        }
+        Slot::Released | Slot::Free => settle(draft, Vec::new(), decision::Rest::new(NOW, why)),
     }
 }
 

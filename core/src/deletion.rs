@@ -14,6 +14,7 @@ use crate::effect::{Effect, Fault, Kind, ObjectRef, Op};
 use crate::explain::WaitingOn;
 use crate::ident::{EffectId, ResourceVersion};
 use crate::owner::{self, Owner};
+use crate::workflow::{self, Slot};
 use crate::world::{Seen, Topic, World};
 
 /// Finalizer that the API server sets for `--cascade=orphan`.
@@ -39,7 +40,14 @@ pub(crate) fn decide(world: World<'_>) -> Decision {
         }
     }
     match claim(world) {
-        Claim::Settled => finish(world),
+        Claim::Settled => match workflow::of_deleted(world) {
+            Slot::Free | Slot::Released => finish(world),
+            Slot::Look(topics) => Decision::Look(topics),
+            Slot::Act(effects) => {
+                Decision::Act(Act::new(effects, Rest::new(Wake::After(Duration::ZERO), Vec::new())))
+            }
+            Slot::Wait(why, _) => Decision::Rest(waiting(&why.to_string())),
+        },
         Claim::Delete(effect) => attempt(world, effect),
         Claim::Look => Decision::Look(BTreeSet::from([Topic::DataPvc])),
         Claim::Blind(text) => Decision::Rest(waiting(&text)),

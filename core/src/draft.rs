@@ -327,6 +327,10 @@ impl Fields<'_> {
         self.next.current_sidecar_image = Some(sidecar);
     }
 
+    pub(crate) fn no_workflow(&mut self) {
+        self.next.adopted_workflow = None;
+    }
+
     pub(crate) fn endpoint(&mut self, endpoint: Option<crate::api::status::Endpoint>) {
         self.next.endpoint = endpoint;
     }

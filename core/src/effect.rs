@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ident::{EffectId, ResourceVersion, TaskId, Uid};
 
@@ -61,6 +61,8 @@ pub enum Op {
         /// The version that was seen.
         version: ResourceVersion,
     },
+    /// Change the workflow that has the node, or release it.
+    Workflow(WorkflowWrite),
     /// Submit a task to the sidecar. It can't carry a guard, so the sidecar's records are read right before.
     Submit(Submit),
     /// Cancel a running task of the sidecar and remove its record; a task that is not there is fine.
@@ -76,6 +78,7 @@ impl Op {
             | Self::Patch { .. }
             | Self::Delete { .. }
             | Self::Finalizer { .. }
+            | Self::Workflow(_)
             | Self::Submit(_)
             | Self::Withdraw(_) => Replay::Keyed,
         }
@@ -89,6 +92,7 @@ impl Op {
             Self::Patch { .. } => "patch",
             Self::Delete { .. } => "delete",
             Self::Finalizer { .. } => "finalizer",
+            Self::Workflow(_) => "workflow",
             Self::Submit(_) => "submit",
             Self::Withdraw(_) => "withdraw",
         }
@@ -200,6 +204,44 @@ pub enum Field {
         /// Generation of the node that is paused.
         generation: i64,
     },
+}
+
+/// A write to a workflow, guarded by the version that was read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkflowWrite {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The object that was seen.
+    pub uid: Uid,
+    /// The version that was seen.
+    pub version: ResourceVersion,
+    /// What changes.
+    pub change: WorkflowChange,
+}
+
+impl WorkflowWrite {
+    /// The request body, a merge patch.
+    pub fn body(&self) -> Value {
+        let mut meta = json!({"uid": self.uid, "resourceVersion": self.version});
+        match &self.change {
+            WorkflowChange::Status(status) => json!({"metadata": meta, "status": status}),
+            WorkflowChange::Finalizers(finalizers) => {
+                meta["finalizers"] = json!(finalizers);
+                json!({"metadata": meta})
+            }
+        }
+    }
+}
+
+/// What changes of a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum WorkflowChange {
+    /// Merge patch of its status.
+    Status(Value),
+    /// All finalizers it is to have.
+    Finalizers(Vec<String>),
 }
 
 /// A task for the sidecar (`sidecar.md` 3.1).

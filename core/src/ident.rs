@@ -82,7 +82,12 @@ impl fmt::Display for NodeKey {
 /// Id of a plan of `kind`, built from the version of the node that was read. At most one write succeeds per version,
 /// so ids do not repeat in the life of one etcd.
 pub fn plan_id(node: &SeiNode, kind: &str) -> String {
-    let name = format!("plan/{}/{}/{kind}", node.uid(), node.resource_version());
+    plan_id_of(&Uid::new(node.uid()), &ResourceVersion::new(node.resource_version()), kind)
+}
+
+/// Id of a plan of `kind`, built from the version of the object that was read.
+pub(crate) fn plan_id_of(uid: &Uid, version: &ResourceVersion, kind: &str) -> String {
+    let name = format!("plan/{uid}/{version}/{kind}");
     Uuid::new_v5(&ID_NAMESPACE, name.as_bytes()).to_string()
 }
 

@@ -34,6 +34,7 @@ mod steady;
 mod task;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod workflow;
 pub mod world;
 
 pub use decide::decide;

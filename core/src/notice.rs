@@ -4,6 +4,7 @@ use crate::api::condition::{self, ConditionStatus, ConditionType};
 use crate::api::{NodePhase, SeiNode, SeiNodeStatus};
 use crate::effect::{Effect, Notice, Op};
 use crate::ident::EffectId;
+use crate::workflow;
 
 /// The events that the step from the stored status to the next one is worth.
 pub(crate) fn of(node: &SeiNode, next: &SeiNodeStatus) -> Vec<Effect> {
@@ -22,7 +23,11 @@ pub(crate) fn of(node: &SeiNode, next: &SeiNodeStatus) -> Vec<Effect> {
     let before = |kind: &ConditionType| condition::find(&base.conditions, kind);
     for c in &next.conditions {
         let old = before(&c.condition_type);
-        let changed = old.is_none_or(|o| (&o.status, &o.reason) != (&c.status, &c.reason));
+        // What keeps a workflow changes under one reason.
+        let changed = old.is_none_or(|o| {
+            let retold = c.condition_type == ConditionType::WorkflowInProgress && o.message != c.message;
+            retold || (&o.status, &o.reason) != (&c.status, &c.reason)
+        });
         if !changed {
             continue;
         }
@@ -34,6 +39,11 @@ pub(crate) fn of(node: &SeiNode, next: &SeiNodeStatus) -> Vec<Effect> {
                 if *status != ConditionStatus::True && c.reason != "NotApplicable" =>
             {
                 out.push(warning("StateSyncBlocked", c.message.clone()));
+            }
+            (ConditionType::WorkflowInProgress, ConditionStatus::True)
+                if workflow::deletion_held(&c.message) =>
+            {
+                out.push(warning("WorkflowDeleteHeld", c.message.clone()));
             }
             (ConditionType::SidecarReady, ConditionStatus::False) => {
                 out.push(warning("SidecarReadinessLost", c.message.clone()));

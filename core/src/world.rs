@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::api::workflow::Workflow;
 use crate::api::{SeiNode, Stamp};
 use crate::effect::{Fault, Outcome};
 use crate::ident::{EffectId, TaskId};
@@ -66,6 +67,8 @@ pub struct Observed {
     pub peers: Seen<Vec<PeerNode>>,
     /// Nodes of the namespace and what mounts keys and claims there.
     pub neighbourhood: Seen<Neighbourhood>,
+    /// Workflows of the namespace that are for this node; absent where their kind is not installed.
+    pub workflows: Seen<Vec<Workflow>>,
     /// The witness registry.
     pub registry: Registry,
     /// How the effects of the last act of this pass went. Hints: a crash loses them.
@@ -115,6 +118,8 @@ pub enum Topic {
     Peers,
     /// Nodes, StatefulSets, Jobs and pods of the namespace, for keys and claims.
     Neighbourhood,
+    /// Workflows that are for the node.
+    Workflows,
 }
 
 /// Absence is knowledge. `Unknown` is not.

@@ -7,6 +7,7 @@ mod rights;
 mod scrape;
 mod socket;
 mod trace;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -45,6 +45,8 @@ mod stale;
 mod takeover;
 #[path = "live/update.rs"]
 mod update;
+#[path = "live/workflow.rs"]
+mod workflow;
 
 use std::path::Path;
 
@@ -120,6 +122,8 @@ async fn live() -> Result<(), LiveError> {
         takeover::an_active_plan_of_the_go_operator_is_run_to_its_end,
         takeover::a_running_node_of_the_go_operator_keeps_statefulset_and_pod,
         takeover::a_restart_of_the_operator_with_a_hundred_nodes_writes_nothing,
+        workflow::s27_an_adopted_workflow_is_run_to_its_end,
+        workflow::s27_a_failed_workflow_is_held_until_it_is_forced,
         admission::every_case_of_the_contract_holds,
     ];
     let (judged, broken) = stage.broken_laws().await?;

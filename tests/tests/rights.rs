@@ -279,6 +279,12 @@ async fn the_role_is_what_is_used(stage: &Stage) -> Result<(), LiveError> {
     .await?;
     by_way_of_the_proxies(stage, space).await?;
 
+    // A workflow that another operator has adopted.
+    let sync = stage.nodes(space).get("sync").await.unwrap();
+    stage.occupy(&sync, "resync").await?;
+    let free = |n: &SeiNode| n.status.adopted_workflow.is_none() && is_ready(n);
+    stage.until(space, "sync", "the workflow to end", free).await?;
+
     for node in &lives {
         let name = node["metadata"]["name"].as_str().unwrap();
         stage.nodes(space).delete(name, &DeleteParams::default()).await.unwrap();

@@ -87,6 +87,7 @@ impl Surroundings {
                 Topic::Peers => self.seen.peers.clone_from(&there.peers),
                 // No other node is brought, so nobody else wants its keys or its claim.
                 Topic::Neighbourhood => self.seen.neighbourhood = Seen::Absent,
+                Topic::Workflows => self.seen.workflows = Seen::Absent,
             }
         }
         self.seen.looked.extend(topics);

@@ -11,6 +11,7 @@ pub mod mode;
 pub mod node;
 pub mod status;
 mod wire;
+pub mod workflow;
 
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use node::{SeiNode, SeiNodeSpec};

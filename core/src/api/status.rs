@@ -99,6 +99,12 @@ open_enum! {
         UploadGenesisArtifacts = "upload-genesis-artifacts",
         /// Sidecar: write the peers of a new chain.
         SetGenesisPeers = "set-genesis-peers",
+        /// Sidecar, workflows only: seid is not to start again by itself.
+        MarkNotReady = "mark-not-ready",
+        /// Sidecar, workflows only: stop seid.
+        StopSeid = "stop-seid",
+        /// Sidecar, workflows only: empty the data folder.
+        ResetData = "reset-data",
     }
 }
 
@@ -211,6 +217,22 @@ pub struct StoredPlan {
 impl PlanPhase {
     fn unset() -> Self {
         Self::Other(String::new())
+    }
+}
+
+impl StoredPlan {
+    /// A new plan that leaves the node's phase alone.
+    pub(crate) fn active(id: String, tasks: Vec<StoredTask>) -> Self {
+        Self {
+            id,
+            phase: PlanPhase::Active,
+            target_phase: None,
+            failed_phase: None,
+            tasks,
+            failed_task_index: None,
+            failed_task_detail: None,
+            extra: Map::new(),
+        }
     }
 }
 

@@ -2,4 +2,3 @@
 
 pub(crate) mod held;
 pub(crate) mod witnesses;
-pub(crate) mod workflow;

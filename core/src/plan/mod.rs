@@ -88,16 +88,8 @@ impl Recipe {
             .enumerate()
             .map(|(index, (task_type, params))| pending(&id, index, task_type, params))
             .collect();
-        StoredPlan {
-            id,
-            phase: PlanPhase::Active,
-            target_phase: Some(self.target),
-            failed_phase: self.failed,
-            tasks,
-            failed_task_index: None,
-            failed_task_detail: None,
-            extra: Map::new(),
-        }
+        let plan = StoredPlan::active(id, tasks);
+        StoredPlan { target_phase: Some(self.target), failed_phase: self.failed, ..plan }
     }
 }
 

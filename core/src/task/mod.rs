@@ -68,9 +68,12 @@ fn table(task_type: &TaskType) -> Rule {
         // Waits for the network's genesis file, which other nodes make.
         TaskType::ConfigureGenesis => rule(180, 180),
         // Wait for objects, peers or processes made by others.
-        TaskType::ConfigureStateSync | TaskType::SetGenesisPeers | TaskType::UploadGenesisArtifacts => {
-            rule(0, 20)
-        }
+        TaskType::ConfigureStateSync
+        | TaskType::SetGenesisPeers
+        | TaskType::UploadGenesisArtifacts
+        | TaskType::MarkNotReady
+        | TaskType::StopSeid
+        | TaskType::ResetData => rule(0, 20),
         // Large downloads break.
         TaskType::SnapshotRestore => slow(5, SLOW_DATA),
         TaskType::ReplacePod => Rule { stored: 3, granted: 3, limit: Some(ROLLOUT_LIMIT), slow: None },
@@ -133,6 +136,9 @@ pub(crate) fn is_of_sidecar(task_type: &TaskType) -> bool {
             | TaskType::GenerateGentx
             | TaskType::UploadGenesisArtifacts
             | TaskType::SetGenesisPeers
+            | TaskType::MarkNotReady
+            | TaskType::StopSeid
+            | TaskType::ResetData
     )
 }
 

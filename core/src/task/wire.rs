@@ -72,7 +72,12 @@ pub(crate) fn params(task_type: &TaskType, stored: &Value) -> Result<Option<Valu
             "accountBalance": required(stored, "AccountBalance")?,
         }))),
         TaskType::UploadGenesisArtifacts => Ok(Some(json!({"nodeName": required(stored, "NodeName")?}))),
-        TaskType::ConfigValidate | TaskType::MarkReady | TaskType::SetGenesisPeers => Ok(None),
+        TaskType::ConfigValidate
+        | TaskType::MarkReady
+        | TaskType::SetGenesisPeers
+        | TaskType::MarkNotReady
+        | TaskType::StopSeid
+        | TaskType::ResetData => Ok(None),
         other => Err(format!("{other} is not a task of the sidecar")),
     }
 }

@@ -5,7 +5,7 @@ use super::scene::Scene;
 use crate::api::condition::{Condition, ConditionType, find};
 use crate::api::{NodePhase, PlanPhase};
 use crate::decision::{Decision, Rest, Wake};
-use crate::effect::{Effect, Field, Op};
+use crate::effect::{Effect, Field, Op, WorkflowChange};
 
 /// What comes of a world after all looks, in one line: `act submit`, `commit Active Initializing, then apply`,
 /// `rest 5s: ...`. Announcements are left out.
@@ -57,6 +57,15 @@ fn verb(effect: &Effect) -> Option<String> {
         Op::Delete { target, .. } => Some(format!("delete {:?} {}", target.kind, target.name)),
         Op::Finalizer { finalizers, .. } => Some(format!("finalizers {finalizers:?}")),
         Op::Patch { field: Field::Suspend(suspend), .. } => Some(format!("suspend {suspend}")),
+        Op::Workflow(write) => Some(match &write.change {
+            WorkflowChange::Finalizers(finalizers) => format!("workflow finalizers {finalizers:?}"),
+            WorkflowChange::Status(status) => {
+                format!(
+                    "workflow {}",
+                    status.pointer("/phase").and_then(|p| p.as_str()).unwrap_or("progress")
+                )
+            }
+        }),
         Op::Submit(submit) => Some(format!("submit {}", submit.task_type)),
         Op::Withdraw(_) => Some("withdraw".to_owned()),
     }
@@ -93,6 +102,7 @@ pub fn events(scene: &Scene) -> Vec<String> {
         | Op::Patch { .. }
         | Op::Delete { .. }
         | Op::Finalizer { .. }
+        | Op::Workflow(_)
         | Op::Submit(_)
         | Op::Withdraw(_) => None,
     });

@@ -30,7 +30,12 @@ impl Scene {
     /// The node with nothing known around it, at [`noon`], with the built-in platform.
     pub fn of(node: SeiNode) -> Self {
         let settings = Settings { platform: Platform::builtin() };
-        let observed = Observed { neighbourhood: Seen::Absent, looked: alone(), ..Observed::default() };
+        let observed = Observed {
+            neighbourhood: Seen::Absent,
+            workflows: Seen::Absent,
+            looked: alone(),
+            ..Observed::default()
+        };
         Self { node, observed, settings, now: noon() }
     }
 
@@ -81,9 +86,10 @@ impl Scene {
     }
 }
 
-/// What every scene has looked at: a node without rivals, so that stories that are not about them are not about them.
+/// What every scene has looked at: a node without rivals and workflows, so that stories that are not about them are not
+/// about them.
 fn alone() -> BTreeSet<Topic> {
-    BTreeSet::from([Topic::Node, Topic::Neighbourhood])
+    BTreeSet::from([Topic::Node, Topic::Neighbourhood, Topic::Workflows])
 }
 
 /// The object that the API server answers to a status write.

@@ -41,7 +41,9 @@ fn tasks(node: &SeiNode) -> impl Iterator<Item = String> + '_ {
 
 fn follows_from_the_object(effect: &Effect) -> bool {
     match effect.op {
-        Op::Announce(_) | Op::Finalizer { .. } | Op::Patch { .. } | Op::Delete { .. } => true,
+        Op::Announce(_) | Op::Finalizer { .. } | Op::Workflow(_) | Op::Patch { .. } | Op::Delete { .. } => {
+            true
+        }
         Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
     }
 }
@@ -67,6 +69,7 @@ fn is_guarded(effect: &Effect) -> bool {
         }
         Op::Delete { uid, .. } => !uid.as_str().is_empty(),
         Op::Finalizer { version, .. } => !version.as_str().is_empty(),
+        Op::Workflow(write) => !write.uid.as_str().is_empty() && !write.version.as_str().is_empty(),
         Op::Submit(submit) => !submit.id.as_str().is_empty(),
         Op::Withdraw(id) => !id.as_str().is_empty(),
     }
@@ -98,6 +101,7 @@ fn guard(effect: &Effect) -> String {
         Op::Apply { manifest, base: Base::Absent } => format!("new {:?}", manifest.target()),
         Op::Delete { uid, .. } => uid.to_string(),
         Op::Finalizer { version, .. } => version.to_string(),
+        Op::Workflow(write) => write.version.to_string(),
         Op::Announce(_) | Op::Submit(_) | Op::Withdraw(_) => String::new(),
     }
 }

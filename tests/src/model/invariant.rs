@@ -105,7 +105,9 @@ pub(crate) fn of_effect(
             Manifest::Job(_) => Kind::Job,
         },
         Op::Patch { target, .. } | Op::Delete { target, .. } => target.kind,
-        Op::Announce(_) | Op::Finalizer { .. } | Op::Submit(_) | Op::Withdraw(_) => return out,
+        Op::Announce(_) | Op::Finalizer { .. } | Op::Workflow(_) | Op::Submit(_) | Op::Withdraw(_) => {
+            return out;
+        }
     };
     if kind == Kind::Pod {
         return of_pod(before, after, at, decided_on);

@@ -174,6 +174,7 @@ impl Site {
             Op::Patch { target, field, uid, version } => self.scale(target.kind, field, uid, version),
             Op::Delete { target, uid, version } => self.delete(target.kind, uid, version.as_ref(), now),
             Op::Finalizer { finalizers, version } => self.finalizers(finalizers, version, now),
+            Op::Workflow(_) => Err(Fault::Terminal("no workflows are installed".to_owned())),
             Op::Submit(_) | Op::Withdraw(_) if !self.is_reachable() => {
                 Err(Fault::Transient("no route to host".to_owned()))
             }

@@ -463,6 +463,6 @@ fn kind(effect: &Effect) -> Option<Kind> {
             Manifest::Job(_) => Kind::Job,
         }),
         Op::Patch { target, .. } | Op::Delete { target, .. } => Some(target.kind),
-        Op::Announce(_) | Op::Finalizer { .. } | Op::Submit(_) | Op::Withdraw(_) => None,
+        Op::Announce(_) | Op::Finalizer { .. } | Op::Workflow(_) | Op::Submit(_) | Op::Withdraw(_) => None,
     }
 }

@@ -213,7 +213,7 @@ impl View {
                     };
                     next.around = (!blind).then(|| sites.iter().map(near).collect());
                 }
-                Topic::Volume | Topic::Secret(_) | Topic::Peers => {}
+                Topic::Volume | Topic::Secret(_) | Topic::Peers | Topic::Workflows => {}
             }
             next.looked.insert(topic.clone());
         }
@@ -258,6 +258,7 @@ impl View {
                 None if self.looked.contains(&Topic::Neighbourhood) => Seen::Unknown(dark()),
                 None => Seen::default(),
             },
+            workflows: Seen::Absent,
             registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
             outcomes: self.outcomes.to_vec(),
             looked: self.looked.clone(),

@@ -7,9 +7,11 @@ use std::ops::RangeInclusive;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
-use seinode_core::api::{SeiNode, TaskType, mode};
+use seinode_core::api::{SeiNode, StoredPlan, TaskType, mode, workflow};
 use seinode_core::decision::StatusWrite;
-use seinode_core::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op, Submit};
+use seinode_core::effect::{
+    Base, Effect, Field, Kind, Manifest, ObjectRef, Op, Submit, WorkflowChange, WorkflowWrite,
+};
 use seinode_core::ident::{self, EffectId, NodeKey, ResourceVersion, TaskId, Uid};
 use seinode_core::patch;
 use seinode_sim::sidecar::{Entry, Event};
@@ -100,7 +102,7 @@ pub(super) fn trace(
     let again = marked_again(versions, inherited.iter().chain(&stored).copied());
     let mut steps: Vec<Step> = inherited.iter().map(|node| Step::Read(Box::new((*node).clone()))).collect();
     for (_, deed) in deeds {
-        steps.push(match deed {
+        let step = match deed {
             Deed::Stored { event, before, answer } => {
                 tasks.learn(answer);
                 stored_step(event, before, answer)
@@ -114,6 +116,13 @@ pub(super) fn trace(
                 Step::Read(Box::new(node))
             }
             Deed::Wrote(event) => {
+                // The tasks of a workflow are stored in the workflow.
+                if let Some(plan) = workflow_plan(event) {
+                    let mut lent = SeiNode::default();
+                    lent.metadata.uid = Some(guard(event).0);
+                    lent.status.plan = Some(plan);
+                    steps.push(Step::Read(Box::new(lent)));
+                }
                 let effect = effect(event, &tasks).ok_or_else(|| {
                     format!("what was asked with {} {} {}", event.verb, event.resource, event.name)
                 })?;
@@ -123,7 +132,8 @@ pub(super) fn trace(
                 let task = again.get(&entry.id).unwrap_or(&entry.id);
                 Step::Performed { effect: Box::new(submit(entry, task)), changed: true }
             }
-        });
+        };
+        steps.push(step);
     }
     Ok(Trace { steps })
 }
@@ -264,6 +274,20 @@ fn guard(event: &AuditEvent) -> (String, String) {
     (text("uid"), text("resourceVersion"))
 }
 
+/// The plan that a write stores in a workflow.
+fn workflow_plan(event: &AuditEvent) -> Option<StoredPlan> {
+    let stored = (event.resource == workflow::PLURAL).then(|| body(event)["status"]["plan"].clone());
+    serde_json::from_value(stored?).ok()
+}
+
+/// What a write asked of a workflow.
+fn workflow_change(event: &AuditEvent) -> Option<WorkflowChange> {
+    if event.subresource == "status" {
+        return Some(WorkflowChange::Status(body(event)["status"].clone()));
+    }
+    serde_json::from_value(body(event)["metadata"]["finalizers"].clone()).ok().map(WorkflowChange::Finalizers)
+}
+
 /// What a write asked for.
 fn effect(event: &AuditEvent, tasks: &Tasks) -> Option<Effect> {
     let (uid, version) = guard(event);
@@ -272,6 +296,17 @@ fn effect(event: &AuditEvent, tasks: &Tasks) -> Option<Effect> {
     if event.resource == "seinodes" {
         let finalizers = serde_json::from_value(body(event)["metadata"]["finalizers"].clone()).ok()?;
         return Some(plain(Op::Finalizer { finalizers, version }));
+    }
+    if event.resource == workflow::PLURAL {
+        let (namespace, name) = (event.namespace.clone(), event.name.clone());
+        let change = workflow_change(event)?;
+        return Some(plain(Op::Workflow(WorkflowWrite {
+            namespace,
+            name,
+            uid: uid.clone(),
+            version,
+            change,
+        })));
     }
     let target = ObjectRef {
         kind: kind(&event.resource)?,

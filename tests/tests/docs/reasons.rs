@@ -64,6 +64,8 @@ const NO_REASONS: &[&str] = &[
     "Yes",
     "No",
     "ExpectedGenesisHash",
+    "GigaStore",
+    "SeiNodeTaskWorkflow",
 ];
 
 /// The part of a file that is not test.

@@ -5,6 +5,7 @@ pub(crate) mod convergence;
 pub(crate) mod genesis;
 pub(crate) mod init;
 pub(crate) mod mark_ready;
+pub(crate) mod state_sync;
 pub(crate) mod update;
 
 use serde_json::{Value, json};
@@ -97,6 +98,9 @@ impl Inputs<'_> {
             TaskType::ConfigValidate
             | TaskType::MarkReady
             | TaskType::SetGenesisPeers
+            | TaskType::MarkNotReady
+            | TaskType::StopSeid
+            | TaskType::ResetData
             | TaskType::Other(_) => json!({}),
         }
     }

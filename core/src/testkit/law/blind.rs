@@ -75,7 +75,7 @@ fn settled(scene: &Scene) -> Settled {
         Op::Patch { field, .. } => matches!(field, Field::Replicas(1..) | Field::Suspend(false)),
         // Only the last step of a deletion removes one.
         Op::Finalizer { .. } => scene.node.is_deleting(),
-        Op::Announce(_) | Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
+        Op::Announce(_) | Op::Apply { .. } | Op::Workflow(_) | Op::Submit(_) | Op::Withdraw(_) => false,
     });
     Settled { verdict, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
 }

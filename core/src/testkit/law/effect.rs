@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::super::scene::Scene;
 use crate::api::status::{PlanPhase, StoredPlan};
 use crate::api::{TaskStatus, TaskType, mode};
-use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op};
+use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op, WorkflowWrite};
 use crate::ident::{ResourceVersion, TaskId, Uid};
 use crate::owner::{self, Owner};
 use crate::pod;
@@ -33,7 +33,7 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
     let version = ResourceVersion::new(scene.node.resource_version());
     let Some(task) = &effect.task else {
         let fine = match &effect.op {
-            Op::Announce(_) | Op::Patch { .. } | Op::Delete { .. } => true,
+            Op::Announce(_) | Op::Patch { .. } | Op::Delete { .. } | Op::Workflow(_) => true,
             Op::Finalizer { version: seen, .. } => *seen == version,
             Op::Apply { .. } | Op::Submit(_) | Op::Withdraw(_) => false,
         };
@@ -41,10 +41,25 @@ fn outside(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
     };
     // What a plan has left behind may be cleared away after its end too.
     let clears = matches!(effect.op, Op::Withdraw(_) | Op::Delete { .. });
-    let named = plan.filter(|p| clears || p.phase == PlanPhase::Active).into_iter().flat_map(|p| &p.tasks);
-    let open =
-        named.filter(|t| clears || t.status != TaskStatus::Complete).any(|t| TaskId::new(&t.id) == *task);
+    let named = plan.into_iter().chain(of_workflow(scene)).filter(|p| clears || p.phase == PlanPhase::Active);
+    let mut named = named.flat_map(|p| &p.tasks);
+    let open = named.any(|t| (clears || t.status != TaskStatus::Complete) && TaskId::new(&t.id) == *task);
     (!open).then(|| "law 1: no open task of the stored plan asks for this".to_owned())
+}
+
+/// The stored plan of the workflow that has the node.
+fn of_workflow(scene: &Scene) -> Option<&StoredPlan> {
+    let uid = scene.node.status.adopted_workflow.as_ref()?.get("uid")?.as_str()?;
+    let workflows = scene.observed.workflows.present()?;
+    workflows.iter().find(|w| w.metadata.uid.as_deref() == Some(uid))?.status.plan.as_ref()
+}
+
+/// A workflow is changed at the version that was seen past the cache.
+fn workflow(scene: &Scene, write: &WorkflowWrite) -> Option<String> {
+    let seen = scene.observed.workflows.present().into_iter().flatten();
+    let mut seen = seen.filter(|_| scene.observed.has_looked(&Topic::Workflows)).map(|w| &w.metadata);
+    let fine = seen.any(|m| owner::uid(m) == write.uid && owner::version(m) == write.version);
+    (!fine).then(|| "law 2: changes a workflow that was not seen".to_owned())
 }
 
 fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<String> {
@@ -55,6 +70,7 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
         Op::Patch { target, field: Field::Paused { .. }, uid, version } => (!paused
             || !is_ours(scene, target.kind, uid, Some(version)))
         .then(|| "stops what is not its to stop".to_owned()),
+        Op::Workflow(write) => workflow(scene, write),
         _ if paused => Some("acts on a paused node".to_owned()),
         Op::Patch { target, field, uid, version } => {
             let stops = matches!(field, Field::Replicas(0) | Field::Suspend(true) | Field::Paused { .. });

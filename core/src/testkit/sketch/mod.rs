@@ -211,6 +211,7 @@ pub fn all_topics(scene: &Scene) -> BTreeSet<Topic> {
         Topic::SidecarTasks,
         Topic::Peers,
         Topic::Neighbourhood,
+        Topic::Workflows,
     ]);
     topics
 }

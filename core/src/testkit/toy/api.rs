@@ -23,6 +23,7 @@ impl Toy {
         let secrets = object::secret_names(&self.node).into_iter();
         let observed = Observed {
             neighbourhood: Seen::Absent,
+            workflows: Seen::Absent,
             statefulset: seen(self.statefulset.as_ref()),
             service: seen(self.service.as_ref()),
             config_map: seen(self.config_map.as_ref()),
@@ -74,6 +75,7 @@ impl Toy {
                 bump(&mut self.node);
                 Ok(())
             }
+            Op::Workflow(_) => Err(Fault::Terminal("no workflows are installed".to_owned())),
             Op::Submit(_) | Op::Withdraw(_) if !self.is_reachable() => {
                 Err(Fault::Transient("no route to host".to_owned()))
             }
