@@ -65,6 +65,15 @@ pub(crate) enum Definition {
     Served,
 }
 
+/// Time in which a sidecar gave no answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence {
+    /// The first time that it was asked in vain.
+    pub(crate) from: Instant,
+    /// The last.
+    pub(crate) to: Instant,
+}
+
 /// An answer of a sidecar about its readiness, and when it was given.
 pub(crate) struct RememberedHealth {
     pub(crate) at: Instant,
@@ -91,6 +100,7 @@ pub struct Live {
     pub(crate) announcer: Announcer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Mutex<HashMap<String, RememberedHealth>>,
+    pub(crate) silences: Mutex<HashMap<String, Silence>>,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
     /// Who is told what happens to nodes.
     pub(crate) audience: Option<Arc<dyn Audience>>,
@@ -154,6 +164,7 @@ impl Live {
             announcer,
             metrics,
             health: Mutex::new(HashMap::new()),
+            silences: Mutex::new(HashMap::new()),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,
             skew: Arc::default(),
@@ -210,6 +221,7 @@ impl Live {
     /// Drops what is remembered of nodes that are gone, by their uids.
     pub(crate) fn forget_unless(&self, is_there: impl Fn(&str) -> bool) {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+        self.silences.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
         self.node_ids.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
 }

@@ -112,6 +112,7 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         pods: Seen::Present(pods),
         neighbourhood: neighbourhood::cached(live, node),
         registry,
+        silence: sidecars::silence(live, node),
         ..Observed::default()
     }
 }
@@ -180,7 +181,11 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
             observed.secrets.insert(secret.clone(), found(read, secret_data));
         }
         Topic::Health => observed.health = sidecars::health(live, node, observed).await,
-        Topic::SidecarTasks => observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await,
+        Topic::SidecarTasks => {
+            observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await;
+            sidecars::note(live, node, observed.sidecar_tasks.blind().is_none());
+            observed.silence = sidecars::silence(live, node);
+        }
         Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
         Topic::Workflows => observed.workflows = workflows::of(live, node).await,
         Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),

@@ -274,7 +274,7 @@ fn failed(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) ->
         return with_start(world, draft, vec![waiting], Wake::After(left));
     }
     if let Some(plan) = &node.status.plan {
-        match supersede::quiesce(world, plan, supersede::SILENCE) {
+        match supersede::quiesce(world, plan) {
             Rest::AtRest => {}
             Rest::Look(topics) => return Decision::Look(topics),
             Rest::Do(effect) => return settle(draft, vec![effect], decision::Rest::new(NOW, vec![why])),
@@ -566,9 +566,7 @@ fn place(draft: &StatusDraft<'_>) -> Option<Place> {
 /// A plan that can't go on is brought to rest, and then replaced by what today asks for; the phase stays.
 fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, broken: Broken) -> Decision {
     let node = world.node;
-    let current = cursor(plan).and_then(|i| plan.tasks.get(i));
-    let waited = current.map_or(Duration::ZERO, |task| advance::waited(world, &draft, task));
-    match supersede::quiesce(world, plan, waited) {
+    match supersede::quiesce(world, plan) {
         Rest::AtRest => {}
         Rest::Look(topics) => return Decision::Look(topics),
         Rest::Do(effect) => {

@@ -75,6 +75,10 @@ pub(crate) enum CanBeAsked {
 
 /// Whether the sidecar of a Running node can be asked, from what is shown of it.
 pub(crate) fn can_be_asked(world: World<'_>, draft: &StatusDraft<'_>) -> CanBeAsked {
+    // A proxy can be ready in front of a sidecar that is not (S9).
+    if world.observed.silence >= SILENCE {
+        return CanBeAsked::No;
+    }
     let Some(shown) = draft.find(&ConditionType::SidecarReady) else { return CanBeAsked::Unsure(SILENCE) };
     if shown.status != ConditionStatus::Unknown {
         return CanBeAsked::Yes;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
@@ -63,6 +64,9 @@ pub struct Observed {
     pub health: Seen<Health>,
     /// The sidecar's records.
     pub sidecar_tasks: Seen<BTreeMap<TaskId, SidecarTask>>,
+    /// How long the sidecar has given no answer, from the first to the last time it was asked in vain; zero where it has
+    /// answered since, or was not asked lately.
+    pub silence: Duration,
     /// SeiNodes that a label peer source of this node selects.
     pub peers: Seen<Vec<PeerNode>>,
     /// Nodes of the namespace and what mounts keys and claims there.

@@ -244,6 +244,7 @@ fn a_plan_that_replaces_another_passes_the_same_gates_as_a_first_one() {
 #[test]
 fn l15_a_clock_that_jumps_back_does_not_prolong_a_back_off() {
     let mut scene = story::failed(node::full());
+    scene.observed.silence = Duration::from_mins(2);
     for generation in 1..=2 {
         scene.node.metadata.generation = Some(generation);
         let Some(Decision::Commit(commit)) = scene.settle() else {

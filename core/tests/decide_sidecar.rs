@@ -341,3 +341,68 @@ fn budgets_are_what_is_stored_or_what_the_table_grants() {
         }
     }
 }
+
+/// The types of the tasks of the plan that the next write stores.
+fn planned(scene: &Scene) -> Vec<String> {
+    let mut scene = scene.clone();
+    let Some(Decision::Commit(commit)) = scene.settle() else { return Vec::new() };
+    let plan = commit.write().status.plan.clone();
+    plan.into_iter().flat_map(|p| p.tasks).map(|t| t.task_type.to_string()).collect()
+}
+
+#[test]
+fn s09_a_sidecar_that_is_silent_behind_a_ready_proxy_gets_the_other_order() {
+    let mut scene = story::running(node::full());
+    scene.node.spec.image = "registry.example.net/seid:v7".to_owned();
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("no answer in time".to_owned()));
+    let order = |silence| {
+        let mut scene = scene.clone();
+        scene.observed.silence = Duration::from_secs(silence);
+        let tasks = planned(&scene);
+        let at = |kind: &str| tasks.iter().position(|t| t == kind);
+        (at("config-patch") < at("replace-pod"), tasks.len())
+    };
+    assert_eq!(order(0), (true, 7), "it answers, as far as is known");
+    assert_eq!(order(119), (true, 7));
+    assert_eq!(order(120), (false, 7), "it has not for 2 min");
+
+    // The same in the middle of the first order.
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    let first = scene.node.status.plan.clone().expect("a plan").id;
+    scene.observed.silence = Duration::from_mins(2);
+    let mut later = scene.clone();
+    let Some(Decision::Commit(commit)) = later.settle() else { panic!("another plan") };
+    let next = commit.write().status.plan.clone().expect("a plan");
+    assert_ne!(next.id, first);
+    let kinds: Vec<_> = next.tasks.iter().map(|t| t.task_type.as_str()).collect();
+    assert_eq!(kinds.first(), Some(&"apply-statefulset"));
+    assert!(
+        kinds.iter().position(|k| *k == "replace-pod") < kinds.iter().position(|k| *k == "config-patch"),
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn a_plan_is_not_replaced_while_a_silent_sidecar_may_run_its_task() {
+    let mut scene = story::at_task(node::full(), &GENESIS).later(Duration::from_hours(5));
+    scene.node.spec.image = "registry.example.net/seid:v7".to_owned();
+    scene.node.metadata.generation = Some(2);
+    let sts = object::statefulset(&scene.node, &scene.settings.platform, 1);
+    scene.node.spec.image = "registry.example.net/seid:v8".to_owned();
+    scene.observed.statefulset = Seen::Present(sts);
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("no answer in time".to_owned()));
+    let before = scene.node.status.plan.clone().expect("a plan").id;
+    let plan = |scene: &Scene| {
+        let mut scene = scene.clone();
+        match scene.settle() {
+            Some(Decision::Commit(commit)) => commit.write().status.plan.clone().expect("a plan").id,
+            _ => scene.node.status.plan.expect("a plan").id,
+        }
+    };
+    scene.observed.silence = Duration::from_secs(119);
+    assert_eq!(plan(&scene), before, "that the task is current for hours says nothing of the sidecar");
+    scene.observed.silence = Duration::from_secs(120);
+    assert_ne!(plan(&scene), before);
+}

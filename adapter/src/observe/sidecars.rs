@@ -13,12 +13,14 @@ use seinode_core::ident::NodeKey;
 use seinode_core::world::{Health, Observed, PeerNode, Seen};
 use tokio::time::Instant;
 
-use crate::live::{Live, RememberedHealth, RememberedId};
+use crate::live::{Live, RememberedHealth, RememberedId, Silence};
 
 /// How long a peer's node id is believed before it is asked for again.
 const NODE_ID_AGE: Duration = Duration::from_mins(10);
 /// How long a peer that gave no id is left alone.
 const NODE_ID_RETRY: Duration = Duration::from_secs(5);
+/// After this time nobody knows whether a sidecar that gave no answer would give one now.
+const SILENCE_AGE: Duration = Duration::from_mins(2);
 /// How many peers are asked at once.
 const PEERS_AT_ONCE: usize = 16;
 
@@ -99,6 +101,28 @@ pub(super) async fn sidecar_tasks(
         }
     }
     seen
+}
+
+/// Remembers whether a node's sidecar has told its records: one that answers nothing else is of no use to a plan.
+pub(super) fn note(live: &Live, node: &SeiNode, has_answered: bool) {
+    let mut silences = live.silences.lock().unwrap_or_else(PoisonError::into_inner);
+    if has_answered {
+        silences.remove(node.uid());
+        return;
+    }
+    let now = Instant::now();
+    let silence = silences.entry(node.uid().to_owned()).or_insert(Silence { from: now, to: now });
+    if silence.to.elapsed() > SILENCE_AGE {
+        silence.from = now;
+    }
+    silence.to = now;
+}
+
+/// How long a node's sidecar has given no answer.
+pub(super) fn silence(live: &Live, node: &SeiNode) -> Duration {
+    let silences = live.silences.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = silences.get(node.uid()).filter(|s| s.to.elapsed() <= SILENCE_AGE);
+    fresh.map_or(Duration::ZERO, |s| s.to.duration_since(s.from))
 }
 
 /// Other SeiNodes that label sources select, with their node ids: asked at once, within limits, and remembered.

@@ -166,11 +166,6 @@ pub(crate) fn is_complete(plan: &StoredPlan, task_type: &TaskType) -> Option<boo
     Some(of_type.all(|t| t.status == TaskStatus::Complete))
 }
 
-/// How long a task has been current.
-pub(crate) fn waited(world: World<'_>, draft: &StatusDraft<'_>, task: &StoredTask) -> Duration {
-    retry::elapsed(turn_since(world, draft.status(), task), world.now)
-}
-
 /// When the turn of the current task came: as stored, else the latest moment that can be told: the last one in status,
 /// the end of the sidecar tasks before it.
 fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Timestamp {

@@ -19,7 +19,6 @@ use crate::owner::{self, Owner};
 use crate::plan::recipe::{self, Inputs};
 use crate::plan::{Recipe, choose, cursor, is_bootstrapping};
 use crate::render;
-use crate::retry;
 use crate::task::bootstrap::{Removal, removal};
 use crate::task::{is_of_sidecar, sidecar};
 use crate::world::{Seen, SidecarTaskStatus, Topic, World};
@@ -138,8 +137,8 @@ pub(crate) enum Rest {
 }
 
 /// Before a plan is replaced: its bootstrap is removed, and a task that runs in the sidecar has ended, or was cancelled,
-/// or the sidecar can't be asked. A genesis transaction is waited for. `waited`: how long the current task is current.
-pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan, waited: Duration) -> Rest {
+/// or the sidecar can't be asked. A genesis transaction is waited for.
+pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
     let bootstrapping = is_bootstrapping(plan);
     if bootstrapping && !choose::has_bootstrapped(plan) {
         match removal(world, &plan.id) {
@@ -165,10 +164,10 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan, waited: Duration) -> 
     }
     let records = match &world.observed.sidecar_tasks {
         Seen::Present(records) => records,
-        Seen::Absent | Seen::Unknown(_) if waited >= SILENCE => return Rest::AtRest,
+        Seen::Absent | Seen::Unknown(_) if world.observed.silence >= SILENCE => return Rest::AtRest,
         Seen::Absent | Seen::Unknown(_) => {
             let text = "the sidecar does not answer, and a task may run in it".to_owned();
-            return Rest::Wait(WaitingOn::Replacing(text), Wake::After(retry::poll(waited, AGAIN, SILENCE)));
+            return Rest::Wait(WaitingOn::Replacing(text), Wake::After(AGAIN));
         }
     };
     let running = plan

@@ -252,6 +252,7 @@ impl View {
                 Sight::Shown(None) => Seen::Absent,
                 Sight::Shown(Some(sidecar)) => Seen::Present(sidecar.records.clone()),
             },
+            silence: Duration::ZERO,
             peers: Seen::Present(Vec::new()),
             neighbourhood: match &self.around {
                 Some(around) => Seen::Present(gather(&self.node, around)),

@@ -1,6 +1,7 @@
 //! The API server of the toy world: what is seen of it, and what it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -38,6 +39,7 @@ impl Toy {
             } else {
                 Seen::Unknown(dark())
             },
+            silence: Duration::ZERO,
             peers: Seen::Present(Vec::new()),
             registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
             outcomes: outcomes.to_vec(),
