@@ -200,7 +200,11 @@ pub(crate) fn nobody_to_ask(world: World<'_>, bootstrap: bool) -> Option<String>
     let pod = if bootstrap {
         pod::of_job(&observed.pods, observed.job.present()?)
     } else {
-        pod::of_statefulset(&observed.pods, observed.statefulset.present()?)
+        match &observed.statefulset {
+            Seen::Unknown(_) => return None,
+            Seen::Absent => return Some("the StatefulSet does not exist".to_owned()),
+            Seen::Present(sts) => pod::of_statefulset(&observed.pods, sts),
+        }
     };
     match pod {
         Seen::Unknown(_) => None,
