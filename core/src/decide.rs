@@ -681,7 +681,14 @@ fn failure_text(draft: &StatusDraft<'_>) -> String {
 fn occupied(world: World<'_>, mut draft: StatusDraft<'_>, slot: Slot, mut why: Vec<WaitingOn>) -> Decision {
     match slot {
         Slot::Look(topics) => Decision::Look(topics),
-        Slot::Act(effects) => settle(draft, effects, decision::Rest::new(NOW, why)),
+        Slot::Act(effects) => {
+            let shown = draft.find(&ConditionType::WorkflowInProgress);
+            if let Some(shown) = shown.filter(|c| c.status == ConditionStatus::True) {
+                let reason = WaitingOn::Workflow(shown.message.clone());
+                show_wait(&mut draft, &reason);
+            }
+            settle(draft, effects, decision::Rest::new(NOW, why))
+        }
         Slot::Wait(reason, wake) => {
             show_wait(&mut draft, &reason);
             why.push(reason);
