@@ -25,6 +25,8 @@ use crate::clock::Clock;
 use crate::error::PortError;
 use crate::events::Announcer;
 use crate::leader::Mandate;
+pub use crate::observe::turn::Pace;
+use crate::observe::turn::Turns;
 use crate::ports::Stored;
 use crate::shard::Shard;
 use crate::sidecar::Sidecars;
@@ -101,6 +103,9 @@ pub struct Live {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Mutex<HashMap<String, RememberedHealth>>,
     pub(crate) silences: Mutex<HashMap<String, Silence>>,
+    /// How many nodes are updated at once.
+    pub(crate) pace: Pace,
+    pub(crate) turns: Mutex<Turns>,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
     /// Who is told what happens to nodes.
     pub(crate) audience: Option<Arc<dyn Audience>>,
@@ -165,6 +170,8 @@ impl Live {
             metrics,
             health: Mutex::new(HashMap::new()),
             silences: Mutex::new(HashMap::new()),
+            pace: Pace::in_namespace("default"),
+            turns: Mutex::default(),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,
             skew: Arc::default(),
@@ -177,6 +184,13 @@ impl Live {
     #[must_use]
     pub fn elected(mut self, mandate: Arc<Mandate>) -> Self {
         self.mandate = mandate;
+        self
+    }
+
+    /// Updates no more nodes at once than this.
+    #[must_use]
+    pub fn paced(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod neighbourhood;
 mod sidecars;
+pub mod turn;
 pub(crate) mod workflows;
 
 use std::collections::BTreeSet;
@@ -187,6 +188,7 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
             observed.silence = sidecars::silence(live, node);
         }
         Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
+        Topic::Turn => observed.turn = turn::ask(live, node).await,
         Topic::Workflows => observed.workflows = workflows::of(live, node).await,
         Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),
     }

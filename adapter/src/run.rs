@@ -18,7 +18,7 @@ use tracing::{error, info};
 use crate::clock::Clock;
 use crate::definition::{self, Place};
 use crate::leader::{Elector, Mandate, Timing};
-use crate::live::{Live, RegistrySource};
+use crate::live::{Live, Pace, RegistrySource};
 use crate::settings::{RunArgs, SettingsError, gateway_variables, load_platform};
 use crate::sidecar::{Sidecars, TokenSource};
 use crate::telemetry::{self, Metrics, Requests};
@@ -84,7 +84,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Clock::system(),
         Arc::clone(&metrics),
     );
-    let live = Arc::new(live.elected(Arc::clone(&mandate)).sharing(args.shard));
+    let pace = Pace {
+        validators: args.validator_updates_at_once,
+        others: args.node_updates_at_once,
+        namespace: place.namespace.clone(),
+    };
+    let live = Arc::new(live.elected(Arc::clone(&mandate)).sharing(args.shard).paced(pace));
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let mut servers = JoinSet::new();

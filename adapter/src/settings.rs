@@ -46,6 +46,12 @@ pub struct RunArgs {
     /// Look after one of several equal parts of all nodes, for example 0/3; needs leader election
     #[arg(long, value_name = "INDEX/COUNT")]
     pub shard: Option<Shard>,
+    /// How many validators of a chain follow a new default at once; 0: all
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub validator_updates_at_once: usize,
+    /// How many nodes of a chain and of each other role follow a new default at once, counted by each operator; 0: all
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pub node_updates_at_once: usize,
     /// Kubeconfig, outside a cluster; else KUBECONFIG, the pod's account, the file in the home folder
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

@@ -31,6 +31,7 @@ use crate::rivals::{self, Permit};
 use crate::scale::{self, Scale};
 use crate::steady::{self, CanBeAsked};
 use crate::task::bootstrap::MOST_RESTARTS;
+use crate::turn::{self, Gate};
 use crate::workflow::{self, Slot};
 use crate::world::{Blind, Seen, Topic, World};
 
@@ -165,6 +166,9 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         why.push(WaitingOn::Rival(text.clone()));
         return with_start(world, draft, why, Wake::After(GATE_POLL));
     }
+    if chosen.as_ref().is_none_or(|(_, drifted)| drifted.is_none()) {
+        turn::forget(&mut draft);
+    }
     let Some((recipe, drifted)) = chosen else {
         let mut wake = steady::wake(world, &draft);
         if config::is_due(&draft) && held.is_none() && matches!(asked, CanBeAsked::Yes) {
@@ -188,6 +192,14 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         if let Err(error) = mode::validate(&node.spec) {
             why.push(WaitingOn::SpecInvalid(error.to_string()));
             return with_start(world, draft, why, Wake::OnChange);
+        }
+        match turn::gate(world, &mut draft) {
+            Gate::Open => {}
+            Gate::Look(topics) => return Decision::Look(topics),
+            Gate::Closed(reason) => {
+                why.push(reason);
+                return with_start(world, draft, why, Wake::After(turn::POLL));
+            }
         }
         // A late cache shows the pod of before the last update.
         let mut live = BTreeSet::from([Topic::StatefulSet, Topic::Pods]);

@@ -42,6 +42,24 @@ pub(crate) fn of(world: World<'_>, draft: &StatusDraft<'_>) -> Option<String> {
     None
 }
 
+/// Whether nothing but the platform's default image of the sidecar differs: no edit of the node has asked for that.
+pub(crate) fn is_by_default(world: World<'_>, draft: &StatusDraft<'_>) -> bool {
+    let spec = &world.node.spec;
+    if !mode::sidecar_image(spec, "").is_empty() {
+        return false;
+    }
+    let as_wanted = |has: Option<&str>| has.is_none_or(|has| has == spec.image);
+    let sts = world.observed.statefulset.present();
+    let pod = sts.map(|sts| (sts, pod::of_statefulset(&world.observed.pods, sts)));
+    let asked = match &pod {
+        Some((sts, Seen::Present(pod))) => pod::asked_image(pod, sts, pod::SEID),
+        _ => None,
+    };
+    as_wanted(draft.status().current_image.as_deref())
+        && as_wanted(sts.and_then(|sts| pod::template_image(sts, pod::SEID)))
+        && as_wanted(asked)
+}
+
 /// A Running node whose images were never recorded (S33): they are, where its pod runs what is wanted.
 pub(crate) fn record_unobserved(world: World<'_>, draft: &mut StatusDraft<'_>) {
     if draft.status().current_image.as_deref().is_some_and(|i| !i.is_empty()) {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::api::TaskType;
 use crate::effect::Kind;
+use crate::turn;
 use crate::world::{Blind, Topic};
 
 /// One thing that is waited for.
@@ -67,6 +68,8 @@ pub enum WaitingOn {
     Held(String),
     /// A failure is not tried again before its back-off is over.
     BackingOff(String),
+    /// Other nodes are updated first.
+    Turn(String),
     /// The name is too long for a pod to be made.
     NameTooLong(String),
 }
@@ -108,6 +111,7 @@ impl WaitingOn {
             Self::Rival(_) => "KeyConflict",
             Self::Held(_) => "SpecHeld",
             Self::BackingOff(_) => "BackingOff",
+            Self::Turn(_) => turn::WAITING,
             Self::NameTooLong(_) => "NameTooLong",
         }
     }
@@ -135,6 +139,7 @@ impl fmt::Display for WaitingOn {
             | Self::Rival(text)
             | Self::Held(text)
             | Self::BackingOff(text)
+            | Self::Turn(text)
             | Self::NameTooLong(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),
             Self::Blind(topic, blind) => write!(f, "can't tell about {topic:?}: {blind}"),

@@ -73,6 +73,8 @@ pub struct Observed {
     pub neighbourhood: Seen<Neighbourhood>,
     /// Workflows of the namespace that are for this node; absent where their kind is not installed.
     pub workflows: Seen<Vec<Workflow>>,
+    /// Whose turn it is to be updated.
+    pub turn: Seen<Turn>,
     /// The witness registry.
     pub registry: Registry,
     /// How the effects of the last act of this pass went. Hints: a crash loses them.
@@ -124,6 +126,17 @@ pub enum Topic {
     Neighbourhood,
     /// Workflows that are for the node.
     Workflows,
+    /// Whether it is this node's turn to be updated; to ask is to take it where it is free.
+    Turn,
+}
+
+/// Whose turn it is to be updated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// This node's.
+    Own,
+    /// That of others; their names, for people.
+    Others(Vec<String>),
 }
 
 /// Absence is knowledge. `Unknown` is not.

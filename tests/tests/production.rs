@@ -23,6 +23,8 @@ mod secrets;
 mod shards;
 #[path = "production/start.rs"]
 mod start;
+#[path = "production/turns.rs"]
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +75,7 @@ async fn production() -> Result<(), LiveError> {
         secrets::no_log_event_status_or_metric_shows_a_secret,
         start::witnesses_are_read_again_from_the_platform_file,
         start::an_expired_token_is_waited_for_and_a_new_one_taken_up,
+        turns::s24_a_new_default_reaches_validators_one_by_one,
         outage::a_stalled_and_a_restarted_api_server_end_no_operator,
     ];
     assert!(stage.kubelet.violations().is_empty(), "two pods on one claim: {:?}", stage.kubelet.violations());

@@ -14,7 +14,7 @@ use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
 use seinode_core::api::{NodePhase, SeiNode, mode};
 use seinode_core::platform::{self, Platform, PlatformFile};
 use seinode_core::render::{self, names};
-use seinode_core::world::{Blind, Health, Observed, PeerNode, Registry, SecretData, Seen, Topic};
+use seinode_core::world::{Blind, Health, Observed, PeerNode, Registry, SecretData, Seen, Topic, Turn};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -87,6 +87,7 @@ impl Surroundings {
                 Topic::Peers => self.seen.peers.clone_from(&there.peers),
                 // No other node is brought, so nobody else wants its keys or its claim.
                 Topic::Neighbourhood => self.seen.neighbourhood = Seen::Absent,
+                Topic::Turn => self.seen.turn = Seen::Present(Turn::Own),
                 Topic::Workflows => self.seen.workflows = Seen::Absent,
             }
         }

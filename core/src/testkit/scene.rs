@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::SeiNode;
 use crate::decision::{Decision, StatusWrite};
 use crate::platform::Platform;
-use crate::world::{Observed, Seen, Settings, Topic, World};
+use crate::world::{Observed, Seen, Settings, Topic, Turn, World};
 
 /// Most looks of one pass before a decision must come; there are not more topics than this in any one plan step.
 const LOOKS: usize = 16;
@@ -33,6 +33,7 @@ impl Scene {
         let observed = Observed {
             neighbourhood: Seen::Absent,
             workflows: Seen::Absent,
+            turn: Seen::Present(Turn::Own),
             looked: alone(),
             ..Observed::default()
         };
@@ -86,10 +87,10 @@ impl Scene {
     }
 }
 
-/// What every scene has looked at: a node without rivals and workflows, so that stories that are not about them are not
-/// about them.
+/// What every scene has looked at: a node without rivals and workflows whose turn it is, so that stories that are not about
+/// them are not about them.
 fn alone() -> BTreeSet<Topic> {
-    BTreeSet::from([Topic::Node, Topic::Neighbourhood, Topic::Workflows])
+    BTreeSet::from([Topic::Node, Topic::Neighbourhood, Topic::Workflows, Topic::Turn])
 }
 
 /// The object that the API server answers to a status write.

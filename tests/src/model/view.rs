@@ -15,7 +15,7 @@ use seinode_core::rivals::{self, Exclusive, Mount, Neighbourhood};
 use seinode_core::testkit::scene::noon;
 use seinode_core::testkit::toy::Sidecar;
 use seinode_core::testkit::{Scene, object};
-use seinode_core::world::{Blind, Health, Observed, Registry, Seen, Settings, Topic};
+use seinode_core::world::{Blind, Health, Observed, Registry, Seen, Settings, Topic, Turn};
 
 use super::obj::Obj;
 use super::pod::PodState;
@@ -213,7 +213,7 @@ impl View {
                     };
                     next.around = (!blind).then(|| sites.iter().map(near).collect());
                 }
-                Topic::Volume | Topic::Secret(_) | Topic::Peers | Topic::Workflows => {}
+                Topic::Volume | Topic::Secret(_) | Topic::Peers | Topic::Workflows | Topic::Turn => {}
             }
             next.looked.insert(topic.clone());
         }
@@ -260,6 +260,7 @@ impl View {
                 None => Seen::default(),
             },
             workflows: Seen::Absent,
+            turn: Seen::Present(Turn::Own),
             registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
             outcomes: self.outcomes.to_vec(),
             looked: self.looked.clone(),

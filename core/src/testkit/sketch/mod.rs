@@ -212,6 +212,7 @@ pub fn all_topics(scene: &Scene) -> BTreeSet<Topic> {
         Topic::Peers,
         Topic::Neighbourhood,
         Topic::Workflows,
+        Topic::Turn,
     ]);
     topics
 }

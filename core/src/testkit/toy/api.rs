@@ -13,7 +13,7 @@ use crate::decision::StatusWrite;
 use crate::effect::{Base, Effect, Fault, Field, Kind, Manifest, Op, Outcome};
 use crate::ident::{ResourceVersion, Uid};
 use crate::scale::PAUSED_GENERATION;
-use crate::world::{Blind, Health, Observed, Registry, Seen, Topic};
+use crate::world::{Blind, Health, Observed, Registry, Seen, Topic, Turn};
 
 impl Toy {
     /// The world as an operator sees it that has looked at these topics.
@@ -25,6 +25,7 @@ impl Toy {
         let observed = Observed {
             neighbourhood: Seen::Absent,
             workflows: Seen::Absent,
+            turn: Seen::Present(Turn::Own),
             statefulset: seen(self.statefulset.as_ref()),
             service: seen(self.service.as_ref()),
             config_map: seen(self.config_map.as_ref()),
