@@ -2,7 +2,7 @@
 
 mod neighbourhood;
 mod sidecars;
-pub mod turn;
+pub(crate) mod turn;
 pub(crate) mod workflows;
 
 use std::collections::BTreeSet;
