@@ -170,13 +170,16 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
             return Rest::Wait(WaitingOn::Replacing(text), Wake::After(AGAIN));
         }
     };
-    let running = plan
-        .tasks
-        .iter()
-        .find(|t| records.get(&TaskId::new(&t.id)).is_some_and(|r| r.status == SidecarTaskStatus::Running));
+    let record = |t: &StoredTask| records.get(&TaskId::new(&t.id));
+    let running =
+        plan.tasks.iter().find(|t| record(t).is_some_and(|r| r.status == SidecarTaskStatus::Running));
     match running {
         None => Rest::AtRest,
-        Some(task) if task.task_type == TaskType::GenerateGentx => {
+        // By the record too: what stands under an id is what runs.
+        Some(task)
+            if [task.task_type.as_str(), record(task).map_or("", |r| r.task_type.as_str())]
+                .contains(&TaskType::GenerateGentx.as_str()) =>
+        {
             let text = "generate-gentx runs in the sidecar and is never cut short".to_owned();
             Rest::Wait(WaitingOn::Replacing(text), Wake::After(AGAIN))
         }

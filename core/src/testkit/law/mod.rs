@@ -16,7 +16,7 @@ use crate::effect::Effect;
 use super::scene::{Scene, stored};
 
 /// Longest chain of commits that one unchanged world may lead to: end a plan, show the new state, start the next plan.
-pub const LONGEST_CHAIN: usize = 3;
+pub const LONGEST_CHAIN: usize = 4;
 
 /// What the decisions on a world break, all looks included.
 pub fn broken(scene: &Scene) -> Vec<String> {

@@ -7,11 +7,13 @@ mod plan;
 mod spec;
 mod status;
 mod surroundings;
+mod workflow;
 
 pub use plan::PlanSketch;
 pub use spec::{any_spec, valid_spec};
 pub use status::{ConditionSketch, StatusSketch};
 pub use surroundings::{Child, Rival, Surroundings};
+pub use workflow::WorkflowSketch;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,7 +28,7 @@ use super::{law, node, object};
 use crate::api::node::SeiNodeSpec;
 use crate::api::{self, SeiNode, Stamp};
 use crate::effect::{Effect, Fault, Outcome};
-use crate::world::Topic;
+use crate::world::{Seen, Topic, Turn};
 
 /// A value that shows itself as its JSON, in one line.
 #[derive(Clone)]
@@ -83,6 +85,12 @@ pub struct Sketch {
     pub status: StatusSketch,
     /// What surrounds it.
     pub around: Surroundings,
+    /// The workflow that has the node, if one has.
+    pub workflow: Option<WorkflowSketch>,
+    /// For how many seconds the sidecar was asked in vain.
+    pub silence: u64,
+    /// Whose turn it is to be updated.
+    pub turn: Seen<Turn>,
     /// What was looked at in this pass.
     pub looked: Looked,
     /// How the next effect has just gone.
@@ -120,23 +128,41 @@ pub fn sketch_of(spec: impl Strategy<Value = SeiNodeSpec> + 'static) -> BoxedStr
     ];
     let clock =
         prop_oneof![4 => Just(0_i64), 2 => 0..1000_i64, 1 => -100_000..100_000_i64, 1 => Just(4_000_000_000)];
+    let turn = prop_oneof![
+        2 => Just(Seen::Present(Turn::Own)),
+        1 => Just(Seen::Present(Turn::Others(vec!["alpha/other".to_owned()]))),
+        1 => Just(Seen::default()),
+    ];
+    let silence = prop_oneof![3 => Just(0_u64), 1 => 0..300_u64];
     (
         (spec, prop::bool::weighted(0.95), deletion, prop_oneof![4 => Just(1_i64), 1 => 0..4_i64]),
         status::any_status(),
         surroundings::any_surroundings(),
+        (workflow::any_workflow(), silence, turn),
         (looked, went, clock),
     )
-        .prop_map(|((spec, finalizer, deletion, generation), status, around, (looked, went, clock))| Sketch {
-            spec: Shown(spec),
-            finalizer,
-            deletion,
-            generation,
-            status,
-            around,
-            looked,
-            went,
-            clock,
-        })
+        .prop_map(
+            |(
+                (spec, finalizer, deletion, generation),
+                status,
+                around,
+                (workflow, silence, turn),
+                (looked, went, clock),
+            )| Sketch {
+                spec: Shown(spec),
+                finalizer,
+                deletion,
+                generation,
+                status,
+                around,
+                workflow,
+                silence,
+                turn,
+                looked,
+                went,
+                clock,
+            },
+        )
         .boxed()
 }
 
@@ -155,6 +181,7 @@ impl Sketch {
             node.metadata.deletion_timestamp = Some(object::parse(json!(Stamp::of(noon()))));
         }
         node.status = self.status.status(&node);
+        node.status.adopted_workflow = self.workflow.map(|_| workflow::pointer());
         node
     }
 
@@ -165,6 +192,9 @@ impl Sketch {
         let moved = if self.clock < 0 { noon().checked_sub(seconds) } else { noon().checked_add(seconds) };
         scene.now = moved.unwrap_or_else(|_| noon());
         self.around.surround(&mut scene);
+        scene.observed.workflows = self.workflow.map_or(Seen::Absent, |sketch| sketch.seen(&scene.node));
+        scene.observed.silence = Duration::from_secs(self.silence);
+        scene.observed.turn = self.turn.clone();
         scene.observed.looked = match self.looked {
             Looked::Nothing => BTreeSet::new(),
             Looked::All => all_topics(&scene),
