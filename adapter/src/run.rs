@@ -28,7 +28,7 @@ use crate::{controller, server, unmanaged};
 pub const EXIT_CONFIG: u8 = 2;
 
 /// How long a connection to the API server may be silent: longer than a watch that has nothing to tell.
-const SILENCE: Duration = Duration::from_mins(5);
+pub const SILENCE: Duration = Duration::from_mins(5);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {

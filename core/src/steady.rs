@@ -23,6 +23,8 @@ use crate::world::{Blind, Health, Seen, Topic, World};
 
 /// How often a sidecar that is not ready is asked about it, at most.
 pub const HEALTH_POLL: Duration = Duration::from_mins(1);
+/// After this time a pod that is not Ready is looked at past the cache, each time.
+pub(crate) const UNREADY: Duration = Duration::from_mins(5);
 /// How soon a sidecar that gave no answer is asked again, at first.
 pub const HEALTH_RETRY: Duration = Duration::from_secs(1);
 
@@ -151,6 +153,14 @@ pub(crate) fn wake(world: World<'_>, draft: &StatusDraft<'_>) -> Wake {
     let shown = draft.find(&ConditionType::SidecarReady);
     let since = shown.and_then(|c| c.last_transition_time.as_ref()).and_then(Stamp::at).unwrap_or(world.now);
     Wake::After(retry::poll(retry::elapsed(since, world.now), HEALTH_RETRY, HEALTH_POLL))
+}
+
+/// Whether a node has not been Ready for so long that its pod is better looked at past the cache: what was missed of it
+/// would keep it so.
+pub(crate) fn is_long_unready(world: World<'_>, draft: &StatusDraft<'_>) -> bool {
+    let ready = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::False);
+    let since = ready.and_then(|c| c.last_transition_time.as_ref()).and_then(Stamp::at);
+    since.is_some_and(|since| retry::elapsed(since, world.now) >= UNREADY)
 }
 
 /// Records the images that the pod was asked to run.

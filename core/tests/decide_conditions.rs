@@ -4,12 +4,13 @@
 #![allow(clippy::type_complexity, reason = "tables of rows, read top down")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use seinode_core::Decision;
 use seinode_core::api::status::FailedTaskDetail;
 use seinode_core::api::{ConditionType, NodePhase, PlanPhase, SeiNode, TaskStatus, TaskType};
 use seinode_core::testkit::{Scene, digest, node, object, story};
-use seinode_core::world::{Blind, Health, Seen};
+use seinode_core::world::{Blind, Health, Seen, Topic};
 use serde_json::json;
 
 /// What the node shows after one more decision: status and reason.
@@ -242,7 +243,7 @@ fn a_sidecar_that_gave_no_answer_is_asked_again_soon_and_then_ever_more_slowly()
     let write = commit.write().clone();
     scene.store(&write);
     let wakes = [0, 8, 60, 3600].map(|seconds| {
-        let later = scene.clone().later(std::time::Duration::from_secs(seconds));
+        let later = scene.clone().later(Duration::from_secs(seconds));
         digest::of(&later).split(':').next().unwrap_or_default().to_owned()
     });
     assert_eq!(wakes, ["rest 1000ms", "rest 2000ms", "rest 15000ms", "rest 60000ms"]);
@@ -297,7 +298,7 @@ fn w3_a_rollout_that_gets_nowhere_ends_although_its_turn_was_never_stored() {
     let start = scene.now;
     let mut failed = None;
     for minute in 0..60 {
-        scene.now = start + std::time::Duration::from_mins(minute);
+        scene.now = start + Duration::from_mins(minute);
         scene.observed.looked.clear();
         if let Some(Decision::Commit(commit)) = scene.settle() {
             let write = commit.write().clone();
@@ -309,4 +310,28 @@ fn w3_a_rollout_that_gets_nowhere_ends_although_its_turn_was_never_stored() {
         }
     }
     assert_eq!(failed, Some(31));
+}
+
+#[test]
+fn l14_a_missed_event_of_a_pod_does_not_keep_a_node_unready() {
+    let mut scene = story::running(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    let ready = scene.observed.pods.clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Proxy)]);
+    while let Some(Decision::Commit(commit)) = scene.settle() {
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    scene.observed.looked.remove(&Topic::Pods);
+    let soon = scene.clone().later(Duration::from_mins(4));
+    assert!(digest::first(&soon).starts_with("rest 300000ms"), "{}", digest::first(&soon));
+    let mut later = scene.later(Duration::from_mins(5));
+    assert_eq!(digest::first(&later), "look Pods");
+    // The look shows it.
+    later.observed.pods = ready;
+    later.observed.looked.insert(Topic::Pods);
+    assert_eq!(
+        digest::condition(&later, &ConditionType::Ready).map(|c| c.reason),
+        Some("PodReady".to_owned())
+    );
 }

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use kube::Client;
 use kube::client::Body;
 use seinode_core::api::SeiNode;
+use seinode_operator::run::SILENCE;
 use seinode_operator::sidecar::{NotConnected, Transport};
 use seinode_operator::simulate::pretend::Pretend;
 use seinode_sim::api::{ApiServer, Delivery, Faults, Happened, Request as ApiRequest, WatchEvent};
@@ -184,6 +185,11 @@ impl Mischief {
             }
         };
         let lost = || Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer"));
+        // As the client of `run` gives up a connection, where no shorter limit was set: on a list before a watch.
+        let silence = async || {
+            tokio::time::sleep(SILENCE).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was read for too long"))
+        };
         match fault {
             None => send.await,
             Some(FaultKind::CrashBefore) => self.die(dead).await,
@@ -194,10 +200,10 @@ impl Mischief {
             }
             Some(FaultKind::Answer(code)) => Ok(refusal(code)),
             Some(FaultKind::AnswerAfter(code)) => send.await.map(|_| refusal(code)),
-            Some(FaultKind::Hang) => pending().await,
+            Some(FaultKind::Hang) => silence().await,
             Some(FaultKind::HangAfter) => {
                 let _ = send.await;
-                pending().await
+                silence().await
             }
             Some(FaultKind::Lose) => lost(),
             Some(FaultKind::LoseAfter) => {

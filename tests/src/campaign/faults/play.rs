@@ -221,8 +221,12 @@ impl Stage {
         }
         // With two operators reads and writes of both are mixed; what one of them saw can't be told from the other's.
         let is_mixed = fault.is_some_and(|fault| fault.kind == FaultKind::Second);
+        // A sidecar that has forgotten a task, or does not tell of it, is sent it again: completions are stored with the next
+        // write, not each by itself. What comes of it in the end is compared all the same.
+        let forgets = fault.is_some_and(|f| matches!(f.kind, FaultKind::Amnesia | FaultKind::Stale(_)));
         let trace = self.record.trace.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = laws::broken(&trace).into_iter().filter(|b| !is_mixed || b.law != 1);
+        let broken = laws::broken(&trace).into_iter().filter(|b| !(is_mixed && b.law == 1));
+        let broken = broken.filter(|b| !(forgets && b.law == 13 && b.text.contains("/submit took hold")));
         played.wrong.extend(broken.map(|b| format!("law {} at step {}: {}", b.law, b.at, b.text)));
     }
 }
