@@ -113,7 +113,10 @@ async fn lease(live: &Live, node: &SeiNode, most: usize) -> Seen<Turn> {
             asked(async move { api.get_opt(&name).await }).await
         };
         match read {
-            Ok(lease) if holder(lease.as_ref()) == Some(&identity(node)) => return Seen::Present(Turn::Own),
+            // One that is left of an earlier update is as free for the others as it is for this node: it is taken anew.
+            Ok(Some(lease)) if holder(Some(&lease)) == Some(&identity(node)) && !is_spent(node, &lease) => {
+                return Seen::Present(Turn::Own);
+            }
             Ok(lease) => found.push((name, lease)),
             Err(blind) => return Seen::Unknown(blind),
         }
@@ -153,6 +156,12 @@ fn holder(lease: Option<&Lease>) -> Option<&str> {
     lease?.spec.as_ref()?.holder_identity.as_deref().filter(|h| !h.is_empty())
 }
 
+/// Whether an update of the holder has ended since it took the Lease.
+fn is_spent(holder: &SeiNode, lease: &Lease) -> bool {
+    let taken = lease.spec.as_ref().and_then(|s| s.acquire_time.as_ref()).map(|at| at.0);
+    taken.is_some_and(|taken| turn::last_update(holder).is_some_and(|ended| ended > taken))
+}
+
 /// Whether the node that holds a Lease is gone, or is done with the update that it took it for.
 async fn is_free(live: &Live, name: &str, lease: Option<&Lease>) -> Result<bool, Blind> {
     let Some((lease, holder)) = lease.and_then(|l| Some((l, holder(Some(l))?))) else { return Ok(true) };
@@ -167,8 +176,7 @@ async fn is_free(live: &Live, name: &str, lease: Option<&Lease>) -> Result<bool,
     if turn::occupies(&node, live.time()) {
         return Ok(false);
     }
-    let taken = lease.spec.as_ref().and_then(|s| s.acquire_time.as_ref()).map(|at| at.0);
-    if taken.is_some_and(|taken| turn::last_update(&node).is_some_and(|ended| ended > taken)) {
+    if is_spent(&node, lease) {
         return Ok(true);
     }
     // It may be about to begin. Its clock is not compared with ours: what counts is how long we have seen this version.
