@@ -1,15 +1,15 @@
 //! Guarded status writes. A conflict is told, an ambiguous answer is never taken for success.
 
 use kube::Api;
-use kube::api::{Patch, PatchParams};
-use seinode_core::api::{FIELD_MANAGER, SeiNode};
+use kube::api::Patch;
+use seinode_core::api::SeiNode;
 use seinode_core::decision::StatusWrite;
 use seinode_core::effect::Fault;
 use seinode_core::world::Seen;
 
 use crate::error::PortError;
 use crate::live::Live;
-use crate::perform::{fault, limited};
+use crate::perform::{fault, limited, merging};
 use crate::ports::Stored;
 
 /// Stores a status.
@@ -19,10 +19,9 @@ pub(crate) async fn store(live: &Live, write: &StatusWrite) -> Result<Stored, Po
         return Err(PortError::NotLeading { what: "status write", node: key.clone() });
     }
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), &key.namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let body = write.body();
     let before = live.caches.nodes.seen(&key.namespace, &key.name);
-    let answer = limited(async { api.patch_status(&key.name, &params, &Patch::Merge(&body)).await }).await;
+    let answer = limited(async { api.patch_status(&key.name, &merging(), &Patch::Merge(&body)).await }).await;
     match answer {
         Ok(node) => {
             if let Seen::Present(before) = &before {

@@ -184,8 +184,7 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
         Topic::Health => observed.health = sidecars::health(live, node, observed).await,
         Topic::SidecarTasks => {
             observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await;
-            sidecars::note(live, node, observed.sidecar_tasks.blind().is_none());
-            observed.silence = sidecars::silence(live, node);
+            observed.silence = sidecars::note(live, node, observed.sidecar_tasks.blind().is_none());
         }
         Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
         Topic::Turn => observed.turn = turn::ask(live, node).await,

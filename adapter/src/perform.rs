@@ -125,8 +125,7 @@ async fn merge<K: Child>(
     body: &Value,
 ) -> Result<(), Fault> {
     let api: Api<K> = Api::namespaced(live.client.clone(), &target.namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let answer = limited(async { api.patch(&target.name, &params, &Patch::Merge(body)).await }).await;
+    let answer = limited(async { api.patch(&target.name, &merging(), &Patch::Merge(body)).await }).await;
     learn(cache, &target.namespace, &target.name, answer)
 }
 
@@ -188,8 +187,7 @@ async fn finalizer(
 ) -> Result<(), Fault> {
     let body = json!({"metadata": {"uid": node.uid(), "resourceVersion": version, "finalizers": finalizers}});
     let api: Api<SeiNode> = Api::namespaced(live.client.clone(), node.namespace());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let answer = limited(async { api.patch(node.name(), &params, &Patch::Merge(&body)).await }).await;
+    let answer = limited(async { api.patch(node.name(), &merging(), &Patch::Merge(&body)).await }).await;
     if let Ok(answered) = &answer
         && answered.is_deleting()
         && answered.metadata.finalizers.iter().flatten().next().is_none()
@@ -210,15 +208,19 @@ async fn finalizer(
 async fn workflow(live: &Live, write: &WorkflowWrite) -> Result<(), Fault> {
     let api: Api<DynamicObject> =
         Api::namespaced_with(live.client.clone(), &write.namespace, &observe::workflows::resource());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let body = Patch::Merge(write.body());
     let answer = limited(async {
         match write.change {
-            WorkflowChange::Status(_) => api.patch_status(&write.name, &params, &body).await,
-            WorkflowChange::Finalizers(_) => api.patch(&write.name, &params, &body).await,
+            WorkflowChange::Status(_) => api.patch_status(&write.name, &merging(), &body).await,
+            WorkflowChange::Finalizers(_) => api.patch(&write.name, &merging(), &body).await,
         }
     });
     answer.await.map(|_| ()).map_err(|error| fault(&error))
+}
+
+/// How a merge patch is sent: under our name, so that managedFields tell who it was.
+pub(crate) fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
 /// Remembers what the answer tells, and sorts what went wrong.

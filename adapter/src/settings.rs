@@ -12,6 +12,7 @@ use k8s_openapi::jiff::SignedDuration;
 use seinode_core::platform::{self, Platform};
 
 use crate::leader::Timing;
+use crate::live::Pace;
 use crate::shard::Shard;
 
 /// Where the file of the platform's settings is named.
@@ -47,10 +48,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "INDEX/COUNT")]
     pub shard: Option<Shard>,
     /// How many validators of a chain follow a new default at once; 0: all
-    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    #[arg(long, default_value_t = Pace::VALIDATORS, value_name = "COUNT")]
     pub validator_updates_at_once: usize,
     /// How many nodes of a chain and of each other role follow a new default at once, counted by each operator; 0: all
-    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    #[arg(long, default_value_t = Pace::OTHERS, value_name = "COUNT")]
     pub node_updates_at_once: usize,
     /// Kubeconfig, outside a cluster; else KUBECONFIG, the pod's account, the file in the home folder
     #[arg(long, value_name = "FILE")]

@@ -3,24 +3,25 @@
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
+use seinode_core::api::{GROUP, VERSION, workflow};
 use tracing::{error, warn};
 
 use crate::perform::limited;
 use crate::telemetry::Metrics;
 
 /// Kinds of the Go operator that have no controller here.
-const UNMANAGED: [(&str, &str); 3] = [
-    ("SeiNetwork", "seinetworks"),
-    ("SeiNodeTask", "seinodetasks"),
-    ("SeiNodeTaskWorkflow", "seinodetaskworkflows"),
-];
+const UNMANAGED: [(&str, &str); 3] =
+    [("SeiNetwork", "seinetworks"), ("SeiNodeTask", "seinodetasks"), (workflow::KIND, workflow::PLURAL)];
+
+/// Where the API server has a kind of ours that this program has no type for.
+pub(crate) fn resource(kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural)
+}
 
 /// Says so where objects exist that nobody handles any more.
 pub(crate) async fn report(client: &Client, metrics: &Metrics) {
     for (kind, plural) in UNMANAGED {
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("sei.io", "v1alpha1", kind), plural);
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind, plural));
         let list = limited(async { api.list(&ListParams::default().limit(1)).await }).await;
         match list {
             Ok(list) if !list.items.is_empty() => {

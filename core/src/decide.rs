@@ -171,8 +171,8 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     }
     let Some((recipe, drifted)) = chosen else {
         let mut wake = steady::wake(world, &draft);
-        if draft.find(&ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::False) {
-            if steady::is_long_unready(world, &draft) && !world.observed.has_looked(&Topic::Pods) {
+        if let Some(unready) = steady::unready_for(world, &draft) {
+            if unready >= steady::UNREADY && !world.observed.has_looked(&Topic::Pods) {
                 return Decision::Look(BTreeSet::from([Topic::Pods]));
             }
             wake = wake.sooner(Wake::After(steady::UNREADY));

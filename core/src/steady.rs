@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType};
 use crate::api::mode::Mode;
 use crate::api::status::Endpoint;
 use crate::api::{NodePhase, SeiNode, Stamp};
@@ -23,7 +23,7 @@ use crate::world::{Blind, Health, Seen, Topic, World};
 
 /// How often a sidecar that is not ready is asked about it, at most.
 pub const HEALTH_POLL: Duration = Duration::from_mins(1);
-/// After this time a pod that is not Ready is looked at past the cache, each time.
+/// After this time a pod that is not Ready is looked at past the cache, each time: what was missed of it would keep it so.
 pub(crate) const UNREADY: Duration = Duration::from_mins(5);
 /// How soon a sidecar that gave no answer is asked again, at first.
 pub const HEALTH_RETRY: Duration = Duration::from_secs(1);
@@ -88,8 +88,7 @@ pub(crate) fn can_be_asked(world: World<'_>, draft: &StatusDraft<'_>) -> CanBeAs
     if sidecar::nobody_to_ask(world, false).is_some() {
         return CanBeAsked::No;
     }
-    let since = shown.last_transition_time.as_ref().and_then(Stamp::at).unwrap_or(world.now);
-    let left = SILENCE.saturating_sub(retry::elapsed(since, world.now));
+    let left = SILENCE.saturating_sub(shown_for(world, shown));
     if left.is_zero() { CanBeAsked::No } else { CanBeAsked::Unsure(left) }
 }
 
@@ -150,17 +149,20 @@ pub(crate) fn wake(world: World<'_>, draft: &StatusDraft<'_>) -> Wake {
         Seen::Absent => return Wake::After(HEALTH_POLL),
         Seen::Present(_) | Seen::Unknown(_) => {}
     }
-    let shown = draft.find(&ConditionType::SidecarReady);
-    let since = shown.and_then(|c| c.last_transition_time.as_ref()).and_then(Stamp::at).unwrap_or(world.now);
-    Wake::After(retry::poll(retry::elapsed(since, world.now), HEALTH_RETRY, HEALTH_POLL))
+    let shown = draft.find(&ConditionType::SidecarReady).map_or(Duration::ZERO, |c| shown_for(world, c));
+    Wake::After(retry::poll(shown, HEALTH_RETRY, HEALTH_POLL))
 }
 
-/// Whether a node has not been Ready for so long that its pod is better looked at past the cache: what was missed of it
-/// would keep it so.
-pub(crate) fn is_long_unready(world: World<'_>, draft: &StatusDraft<'_>) -> bool {
-    let ready = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::False);
-    let since = ready.and_then(|c| c.last_transition_time.as_ref()).and_then(Stamp::at);
-    since.is_some_and(|since| retry::elapsed(since, world.now) >= UNREADY)
+/// How long a node is shown not to be Ready, if it is.
+pub(crate) fn unready_for(world: World<'_>, draft: &StatusDraft<'_>) -> Option<Duration> {
+    let ready = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::False)?;
+    Some(shown_for(world, ready))
+}
+
+/// How long a condition has had its status; no time at all where that is not stored.
+fn shown_for(world: World<'_>, shown: &Condition) -> Duration {
+    let since = shown.last_transition_time.as_ref().and_then(Stamp::at).unwrap_or(world.now);
+    retry::elapsed(since, world.now)
 }
 
 /// Records the images that the pod was asked to run.

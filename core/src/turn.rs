@@ -78,8 +78,8 @@ fn runs(world: World<'_>) -> bool {
 }
 
 /// The nodes that take turns with each other: of one chain, in one role.
-pub fn group(node: &SeiNode) -> (String, Option<Mode>) {
-    (node.spec.chain_id.clone(), Mode::of(&node.spec))
+pub fn group(node: &SeiNode) -> (&str, Option<Mode>) {
+    (&node.spec.chain_id, Mode::of(&node.spec))
 }
 
 /// Whether a node keeps the others of its group waiting: its update is under way, or has ended lately and the node does not

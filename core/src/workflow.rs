@@ -213,15 +213,11 @@ fn store(world: World<'_>, workflow: &Workflow, plan: StoredPlan) -> Result<Effe
 
 /// Takes the finalizer from a workflow; the node is released once that is seen.
 fn let_go(world: World<'_>, workflow: &Workflow, after: Vec<Effect>) -> Slot {
-    match unmark(world, workflow) {
+    let kept = workflow.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
+    match write(world, workflow, WorkflowChange::Finalizers(kept)) {
         Ok(effect) => Slot::Act(std::iter::once(effect).chain(after).collect()),
         Err(slot) => slot,
     }
-}
-
-fn unmark(world: World<'_>, workflow: &Workflow) -> Result<Effect, Slot> {
-    let kept = workflow.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
-    write(world, workflow, WorkflowChange::Finalizers(kept))
 }
 
 fn write(world: World<'_>, workflow: &Workflow, change: WorkflowChange) -> Result<Effect, Slot> {

@@ -104,11 +104,12 @@ pub(super) async fn sidecar_tasks(
 }
 
 /// Remembers whether a node's sidecar has told its records: one that answers nothing else is of no use to a plan.
-pub(super) fn note(live: &Live, node: &SeiNode, has_answered: bool) {
+/// Answers how long it has not by now.
+pub(super) fn note(live: &Live, node: &SeiNode, has_answered: bool) -> Duration {
     let mut silences = live.silences.lock().unwrap_or_else(PoisonError::into_inner);
     if has_answered {
         silences.remove(node.uid());
-        return;
+        return Duration::ZERO;
     }
     let now = Instant::now();
     let silence = silences.entry(node.uid().to_owned()).or_insert(Silence { from: now, to: now });
@@ -116,6 +117,7 @@ pub(super) fn note(live: &Live, node: &SeiNode, has_answered: bool) {
         silence.from = now;
     }
     silence.to = now;
+    now.duration_since(silence.from)
 }
 
 /// How long a node's sidecar has given no answer.

@@ -34,9 +34,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// One validator and five of each other role at once.
+    /// How many validators, where nobody says otherwise.
+    pub const VALIDATORS: usize = 1;
+    /// How many nodes of each other role, where nobody says otherwise.
+    pub const OTHERS: usize = 5;
+
+    /// As many as is usual.
     pub fn in_namespace(namespace: &str) -> Self {
-        Self { validators: 1, others: 5, namespace: namespace.to_owned() }
+        Self { validators: Self::VALIDATORS, others: Self::OTHERS, namespace: namespace.to_owned() }
     }
 }
 
@@ -74,9 +79,9 @@ fn taken(live: &Live, node: &SeiNode, most: usize) -> Option<Vec<String>> {
     let now = live.time();
     let mut turns = live.turns.lock().unwrap_or_else(PoisonError::into_inner);
     turns.given.retain(|_, at| at.elapsed() < BEGINS_WITHIN);
-    let mut busy = BTreeSet::new();
+    let (mut busy, ours) = (BTreeSet::new(), group(node));
     for other in live.caches.nodes.all() {
-        if other.uid() == node.uid() || group(&other) != group(node) {
+        if other.uid() == node.uid() || group(&other) != ours {
             continue;
         }
         if turn::occupies(&other, now) {

@@ -2,20 +2,17 @@
 
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::core::GroupVersionKind;
+use seinode_core::api::SeiNode;
 use seinode_core::api::workflow::{self, Workflow};
-use seinode_core::api::{GROUP, SeiNode, VERSION};
 use seinode_core::world::{Blind, Seen};
 
 use super::asked;
 use crate::live::Live;
+use crate::unmanaged;
 
 /// Where the API server has them.
 pub(crate) fn resource() -> ApiResource {
-    ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk(GROUP, VERSION, workflow::KIND),
-        workflow::PLURAL,
-    )
+    unmanaged::resource(workflow::KIND, workflow::PLURAL)
 }
 
 /// The workflows of the node's namespace that name it.

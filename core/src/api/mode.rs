@@ -56,17 +56,6 @@ impl Mode {
     /// Every mode, in the order of selection.
     pub const ALL: [Self; 5] = [Self::FullNode, Self::Archive, Self::Replayer, Self::Validator, Self::Seed];
 
-    /// The mode as people write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FullNode => "full-node",
-            Self::Archive => "archive",
-            Self::Replayer => "replayer",
-            Self::Validator => "validator",
-            Self::Seed => "seed",
-        }
-    }
-
     /// The mode of a spec: the first one set; `None` if the schema was bypassed and none is.
     pub fn of(spec: &SeiNodeSpec) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.is_set(spec))

@@ -170,20 +170,19 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
             return Rest::Wait(WaitingOn::Replacing(text), Wake::After(AGAIN));
         }
     };
-    let record = |t: &StoredTask| records.get(&TaskId::new(&t.id));
-    let running =
-        plan.tasks.iter().find(|t| record(t).is_some_and(|r| r.status == SidecarTaskStatus::Running));
+    let running = plan.tasks.iter().find_map(|task| {
+        let record = records.get(&TaskId::new(&task.id))?;
+        (record.status == SidecarTaskStatus::Running).then_some((task, record))
+    });
+    let gentx = TaskType::GenerateGentx.as_str();
     match running {
         None => Rest::AtRest,
         // By the record too: what stands under an id is what runs.
-        Some(task)
-            if [task.task_type.as_str(), record(task).map_or("", |r| r.task_type.as_str())]
-                .contains(&TaskType::GenerateGentx.as_str()) =>
-        {
+        Some((task, record)) if task.task_type.as_str() == gentx || record.task_type == gentx => {
             let text = "generate-gentx runs in the sidecar and is never cut short".to_owned();
             Rest::Wait(WaitingOn::Replacing(text), Wake::After(AGAIN))
         }
-        Some(task) => {
+        Some((task, _)) => {
             let effect = Effect {
                 id: EffectId::new(format!("{}/withdraw", task.id)),
                 task: Some(TaskId::new(&task.id)),
