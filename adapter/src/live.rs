@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::error::PortError;
 use crate::events::Announcer;
 use crate::leader::Mandate;
+use crate::observe::together::Lists;
 pub use crate::observe::turn::Pace;
 use crate::observe::turn::Turns;
 use crate::ports::Stored;
@@ -106,6 +107,8 @@ pub struct Live {
     /// How many nodes are updated at once.
     pub(crate) pace: Pace,
     pub(crate) turns: Mutex<Turns>,
+    /// Lists past the cache that nodes share.
+    pub(crate) lists: Lists,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
     /// Who is told what happens to nodes.
     pub(crate) audience: Option<Arc<dyn Audience>>,
@@ -172,6 +175,7 @@ impl Live {
             silences: Mutex::new(HashMap::new()),
             pace: Pace::in_namespace("default"),
             turns: Mutex::default(),
+            lists: Lists::default(),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,
             skew: Arc::default(),

@@ -2,6 +2,7 @@
 
 mod neighbourhood;
 mod sidecars;
+pub(crate) mod together;
 pub(crate) mod turn;
 pub(crate) mod workflows;
 
@@ -10,11 +11,11 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use seinode_core::api::{SeiNode, mode};
 use seinode_core::ident::NodeKey;
+use seinode_core::is_near_pod;
 use seinode_core::platform;
 use seinode_core::render::names;
 use seinode_core::world::{Blind, Observed, Registry, SecretData, Seen, Topic};
@@ -24,6 +25,7 @@ use crate::error::PortError;
 use crate::live::{Live, RegistrySource};
 use crate::perform::limited;
 use crate::ports::Snapshot;
+use together::Answer;
 
 /// Observes a node.
 pub(crate) async fn observe(
@@ -48,8 +50,10 @@ pub(crate) async fn observe(
         }
         observed.looked.insert(Topic::Node);
     }
+    // What the same look asks of all pods is asked once: the node was read before.
+    let mut pods = None;
     for topic in wanted {
-        Box::pin(look(live, &node, &mut observed, &topic)).await;
+        Box::pin(look(live, &node, &mut observed, &mut pods, &topic)).await;
         observed.looked.insert(topic);
     }
     Ok(Some(Snapshot { node, observed }))
@@ -151,7 +155,13 @@ async fn registry(live: &Live, chain: &str) -> Registry {
 }
 
 /// Reads one topic past the cache.
-async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topic) {
+async fn look(
+    live: &Live,
+    node: &SeiNode,
+    observed: &mut Observed,
+    pods: &mut Option<Answer<Pod>>,
+    topic: &Topic,
+) {
     let (namespace, name) = (node.namespace(), node.name());
     let client = &live.client;
     let caches = &live.caches;
@@ -172,9 +182,13 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
         }
         Topic::Volume => observed.volume = read_volume(live, observed.data_pvc.present()).await,
         Topic::Pods => {
-            let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-            let all = asked(async move { api.list(&ListParams::default()).await }).await;
-            observed.pods = all.map_or_else(Seen::Unknown, |list| Seen::Present(list.items));
+            let all = live.lists.pods.list(client, namespace).await;
+            let near = |all: &Arc<Vec<Pod>>| all.iter().filter(|p| is_near_pod(p, node)).cloned().collect();
+            observed.pods = match &all {
+                Ok(all) => Seen::Present(near(all)),
+                Err(blind) => Seen::Unknown(blind.clone()),
+            };
+            *pods = Some(all);
         }
         Topic::Secret(secret) => {
             let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -186,7 +200,9 @@ async fn look(live: &Live, node: &SeiNode, observed: &mut Observed, topic: &Topi
             observed.sidecar_tasks = sidecars::sidecar_tasks(live, node).await;
             observed.silence = sidecars::note(live, node, observed.sidecar_tasks.blind().is_none());
         }
-        Topic::Neighbourhood => observed.neighbourhood = neighbourhood::neighbourhood(live, node).await,
+        Topic::Neighbourhood => {
+            observed.neighbourhood = neighbourhood::neighbourhood(live, node, pods.take()).await;
+        }
         Topic::Turn => observed.turn = turn::ask(live, node).await,
         Topic::Workflows => observed.workflows = workflows::of(live, node).await,
         Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),

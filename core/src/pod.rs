@@ -4,7 +4,9 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::api::{SeiNode, mode};
 use crate::owner;
+use crate::render::names;
 use crate::world::Seen;
 
 /// Container of the node software.
@@ -39,6 +41,17 @@ fn controlled<'a>(pods: &'a Seen<Vec<Pod>>, kind: &str, uid: &str) -> Seen<&'a P
             pods.iter().find(|p| is_controlled_by(p, kind, uid)).map_or(Seen::Absent, Seen::Present)
         }
     }
+}
+
+/// Whether a pod of the node's namespace concerns the node: it is of its StatefulSet or Job (by the names that these have),
+/// or names its claim.
+pub fn is_near(pod: &Pod, node: &SeiNode) -> bool {
+    let is_of = |kind: &str, name: &str| {
+        owner::controller(&pod.metadata).is_some_and(|c| c.kind == kind && c.name == name)
+    };
+    is_of("StatefulSet", node.name())
+        || is_of("Job", &names::bootstrap_job(node.name()))
+        || has_volume(pod, &mode::data_claim_name(node.name(), &node.spec))
 }
 
 /// Status of a container, init containers included.
@@ -95,8 +108,12 @@ pub(crate) fn template_image<'a>(statefulset: &'a StatefulSet, name: &str) -> Op
 
 /// Whether the pod mounts a claim and may still run.
 pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
-    let succeeded = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded"));
-    !succeeded && has_volume(pod, claim)
+    !has_succeeded(pod) && has_volume(pod, claim)
+}
+
+/// Whether a pod has run to its end, and will not run again.
+pub(crate) fn has_succeeded(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Succeeded"))
 }
 
 /// Whether the pod names a claim among its volumes, running or not.

@@ -5,11 +5,10 @@
 //! anything else. Among newcomers the older one wins; a loser stores the hold on itself, and the winner starts only once
 //! a live list shows that every rival carries a hold that names it, and that nothing of anyone else mounts what it wants.
 
+mod neighbourhood;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-use k8s_openapi::api::core::v1::PodSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::condition::{self, ConditionStatus, ConditionType};
 use crate::api::node::SeiNodeSpec;
@@ -17,7 +16,7 @@ use crate::api::{SeiNode, mode};
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
 use crate::explain::WaitingOn;
-use crate::owner;
+pub use crate::rivals::neighbourhood::{Mount, Neighbourhood, mounted, names_any, node_uid};
 use crate::world::{Seen, Topic, World};
 
 /// Something that only one node may have.
@@ -38,30 +37,6 @@ impl std::fmt::Display for Exclusive {
     }
 }
 
-/// What surrounds a node in its namespace, as far as keys and claims go.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Neighbourhood {
-    /// Every other node.
-    pub nodes: Vec<SeiNode>,
-    /// What mounts keys or claims: StatefulSets, Jobs and pods, those of the node itself included.
-    pub mounts: Vec<Mount>,
-}
-
-/// An object that mounts keys or claims.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mount {
-    /// Kind and name, for people.
-    pub object: String,
-    /// Uid of the SeiNode it belongs to, through its StatefulSet or Job where it is a pod; none if it belongs to nobody.
-    pub node: Option<String>,
-    /// Whether it belongs to a StatefulSet or Job (or is one), whose template is what a node keeps.
-    pub template: bool,
-    /// What it mounts.
-    pub what: BTreeSet<Exclusive>,
-    /// Whether a pod may run of it now.
-    pub live: bool,
-}
-
 /// What a spec names.
 pub fn named(node_name: &str, spec: &SeiNodeSpec) -> BTreeSet<Exclusive> {
     let keys = [mode::signing_key_secret(spec), mode::node_key_secret(spec)];
@@ -70,23 +45,6 @@ pub fn named(node_name: &str, spec: &SeiNodeSpec) -> BTreeSet<Exclusive> {
         .map(|name| Exclusive::Key(name.to_owned()))
         .chain([Exclusive::Claim(mode::data_claim_name(node_name, spec))])
         .collect()
-}
-
-/// What a pod spec mounts: claims, and Secrets of any name (which of them are keys is told by the nodes).
-pub fn mounted(spec: &PodSpec) -> BTreeSet<Exclusive> {
-    let volumes = spec.volumes.iter().flatten();
-    volumes
-        .filter_map(|v| match (&v.persistent_volume_claim, &v.secret) {
-            (Some(claim), _) => Some(Exclusive::Claim(claim.claim_name.clone())),
-            (None, Some(secret)) => secret.secret_name.clone().map(Exclusive::Key),
-            (None, None) => None,
-        })
-        .collect()
-}
-
-/// Uid of the SeiNode that controls an object.
-pub fn node_uid(meta: &ObjectMeta) -> Option<String> {
-    owner::controller(meta).filter(|c| c.kind == crate::api::KIND).map(|c| c.uid.clone())
 }
 
 /// How a node stands with its rivals.

@@ -56,7 +56,8 @@ pub struct Observed {
     pub volume: Seen<PersistentVolume>,
     /// The bootstrap Job.
     pub job: Seen<Job>,
-    /// Pods that carry the node's label; after a live look, every pod of the namespace.
+    /// Pods that concern the node: after a live look, each pod of the namespace that is of its StatefulSet or Job, or that
+    /// names its claim.
     pub pods: Seen<Vec<Pod>>,
     /// Secrets by name, only those that were asked for.
     pub secrets: BTreeMap<String, Seen<SecretData>>,
@@ -69,7 +70,7 @@ pub struct Observed {
     pub silence: Duration,
     /// SeiNodes that a label peer source of this node selects.
     pub peers: Seen<Vec<PeerNode>>,
-    /// Nodes of the namespace and what mounts keys and claims there.
+    /// What of the namespace concerns the node's keys and its claim.
     pub neighbourhood: Seen<Neighbourhood>,
     /// Workflows of the namespace that are for this node; absent where their kind is not installed.
     pub workflows: Seen<Vec<Workflow>>,
@@ -112,7 +113,7 @@ pub enum Topic {
     Volume,
     /// The bootstrap Job.
     Job,
-    /// Every pod of the namespace.
+    /// Every pod of the namespace that concerns the node.
     Pods,
     /// One Secret.
     Secret(String),

@@ -147,7 +147,7 @@ fn of_pod(before: &Site, after: &State, at: usize, decided_on: &SeiNode) -> Vec<
         Parent::Set(set) => rivals::node_uid(&set.metadata),
         Parent::Job(job) => rivals::node_uid(&job.metadata),
     };
-    if owner.as_deref() != Some(decided_on.uid()) {
+    if owner != Some(decided_on.uid()) {
         out.push("invariant 4: the pod of another node was deleted".to_owned());
     }
     let wanted = before.statefulset.now().and_then(|s| s.status.as_ref()?.update_revision.clone());
@@ -169,5 +169,5 @@ fn chain(site: &Site) -> Option<String> {
 /// The uid of the node that controls an object: none if there is no object, none in it if nobody does.
 #[allow(clippy::option_option, reason = "an object of nobody is not the same as no object")]
 fn controller<T: Metadata<Ty = ObjectMeta>>(object: Option<&Obj<T>>) -> Option<Option<String>> {
-    object.map(|o| rivals::node_uid(o.metadata()))
+    object.map(|o| rivals::node_uid(o.metadata()).map(str::to_owned))
 }

@@ -1,17 +1,16 @@
 //! What one operator sees of a node: pointers to versions of objects, old and new, and what was looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, PodSpec, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{SeiNode, mode};
 use seinode_core::effect::{Kind, Outcome};
 use seinode_core::platform::Platform;
-use seinode_core::rivals::{self, Exclusive, Mount, Neighbourhood};
+use seinode_core::rivals::{self, Exclusive, Neighbourhood};
 use seinode_core::testkit::scene::noon;
 use seinode_core::testkit::toy::Sidecar;
 use seinode_core::testkit::{Scene, object};
@@ -289,37 +288,12 @@ fn rendered(all: &[Obj<Vec<PodState>>]) -> Vec<Pod> {
     all.iter().flat_map(|pods| pods.iter().map(PodState::render)).collect()
 }
 
-/// What mounts keys and claims, told as the adapter tells it.
+/// What concerns a node, from what is around it.
 fn gather(node: &SeiNode, around: &[Near]) -> Neighbourhood {
-    let mut mounts = Vec::new();
-    let mut owners: BTreeMap<String, Option<String>> = BTreeMap::new();
-    let mut add = |kind: &str, meta: &ObjectMeta, spec: Option<&PodSpec>, owner, template, live| {
-        let what = spec.map(rivals::mounted).unwrap_or_default();
-        if !what.is_empty() {
-            let object = format!("{kind} {}", meta.name.as_deref().unwrap_or_default());
-            mounts.push(Mount { object, node: owner, template, what, live });
-        }
-    };
-    for set in around.iter().filter_map(|n| n.set.as_ref()) {
-        let owner = rivals::node_uid(&set.metadata);
-        owners.insert(set.metadata.uid.clone().unwrap_or_default(), owner.clone());
-        let spec = set.spec.as_ref();
-        let runs = spec.is_none_or(|s| s.replicas.unwrap_or(1) > 0);
-        add("StatefulSet", &set.metadata, spec.and_then(|s| s.template.spec.as_ref()), owner, true, runs);
-    }
-    for job in around.iter().filter_map(|n| n.job.as_ref()) {
-        let owner = rivals::node_uid(&job.metadata);
-        owners.insert(job.metadata.uid.clone().unwrap_or_default(), owner.clone());
-        let spec = job.spec.as_ref();
-        let runs = spec.is_none_or(|s| s.suspend != Some(true));
-        add("Job", &job.metadata, spec.and_then(|s| s.template.spec.as_ref()), owner, true, runs);
-    }
+    let nodes = around.iter().filter_map(|n| n.node.as_ref()).map(|n| &**n);
+    let sets = around.iter().filter_map(|n| n.set.as_ref()).map(|s| &**s);
+    let jobs = around.iter().filter_map(|n| n.job.as_ref()).map(|j| &**j);
     let pods = around.iter().filter_map(|n| n.pods.as_ref()).flat_map(|pods| pods.iter());
-    for pod in pods.filter(|p| p.stage != super::pod::Stage::Succeeded).map(PodState::render) {
-        let controller = pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true));
-        let owner = controller.and_then(|c| owners.get(&c.uid).cloned().flatten());
-        add("Pod", &pod.metadata, pod.spec.as_ref(), owner, false, true);
-    }
-    let others = around.iter().filter_map(|n| n.node.as_ref()).filter(|n| n.uid() != node.uid());
-    Neighbourhood { nodes: others.map(|n| SeiNode::clone(n)).collect(), mounts }
+    let pods: Vec<Pod> = pods.map(PodState::render).collect();
+    Neighbourhood::of(node, nodes, sets, jobs, pods.iter())
 }
