@@ -127,7 +127,19 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         Stage::Active(plan) => {
             let broken = plan::is_patch_first(plan) && matches!(asked, CanBeAsked::No);
             let text = "the sidecar went away before the config was patched".to_owned();
-            let drifted = plan::is_mark_ready(plan).then(|| drift::of(world, &draft)).flatten();
+            // Whatever keeps an update waiting, the plan goes on meanwhile.
+            let by_update = plan::is_mark_ready(plan) || plan::is_convergence(plan);
+            let mut drifted = by_update.then(|| drift::of(world, &draft)).flatten();
+            if drifted.is_some() && (held.is_some() || !failure::back_off_of_updates(&draft).is_zero()) {
+                drifted = None;
+            }
+            if drifted.is_some() {
+                match turn::gate(world, &mut draft) {
+                    Gate::Open => {}
+                    Gate::Look(topics) => return Decision::Look(topics),
+                    Gate::Closed(_) => drifted = None,
+                }
+            }
             return active(world, draft, plan, broken.then_some(text).or(drifted), held);
         }
         Stage::Idle => {}
@@ -192,7 +204,7 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
             "the last plan failed; {} is tried again later",
             recipe.kind.as_str()
         )));
-        return with_start(world, draft, why, Wake::After(left));
+        return meanwhile(world, draft, why, Wake::After(left));
     }
     if let Some(what) = drifted {
         if let Err(error) = mode::validate(&node.spec) {
@@ -204,7 +216,7 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
             Gate::Look(topics) => return Decision::Look(topics),
             Gate::Closed(reason) => {
                 why.push(reason);
-                return with_start(world, draft, why, Wake::After(turn::POLL));
+                return meanwhile(world, draft, why, Wake::After(turn::POLL));
             }
         }
         // A late cache shows the pod of before the last update.
@@ -236,6 +248,39 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
         return begin(world, draft, recipe.plan(node));
     }
     begin(world, draft, recipe.plan(node))
+}
+
+/// An update has to wait. What keeps the node alive does not wait with it: a sidecar that lost its readiness is told again to
+/// let seid run, and a child that somebody took away comes back.
+fn meanwhile(world: World<'_>, mut draft: StatusDraft<'_>, why: Vec<WaitingOn>, wake: Wake) -> Decision {
+    let node = world.node;
+    let inputs = peerless(world, &draft);
+    // A plan of this kind that failed waits itself.
+    let failed = node.status.plan.as_ref().filter(|p| p.phase == api::PlanPhase::Failed);
+    if !failed.is_some_and(plan::is_mark_ready)
+        && let Some(recipe) = choose::mark_ready(&draft, inputs.inputs())
+    {
+        return begin(world, draft, recipe.plan(node));
+    }
+    if mode::validate(&node.spec).is_ok() {
+        match converge::children(world, &mut draft) {
+            Children::Right => {}
+            Children::Look(topics) => return Decision::Look(topics),
+            Children::Apply(mut tasks, paths) => {
+                // The StatefulSet is the update's.
+                tasks.retain(|task| *task != TaskType::ApplyStatefulSet);
+                if !tasks.is_empty() {
+                    converge::repairing(&mut draft, &paths);
+                    return begin(
+                        world,
+                        draft,
+                        recipe::convergence::recipe(inputs.inputs(), tasks).plan(node),
+                    );
+                }
+            }
+        }
+    }
+    with_start(world, draft, why, wake)
 }
 
 /// How far a comparison of config and spec came.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType};
 use crate::api::{SeiNode, Stamp};
 use crate::draft::StatusDraft;
 use crate::retry;
@@ -81,13 +81,18 @@ pub(crate) fn adopt(draft: &mut StatusDraft<'_>, message: &str) {
 /// How long until work that has failed may be tried again: as long as the failures have lasted, within bounds, counted
 /// from the last one. Zero where nothing has failed.
 pub(crate) fn back_off(draft: &StatusDraft<'_>) -> Duration {
-    let since = |kind: &ConditionType, status: ConditionStatus| -> Option<Timestamp> {
-        draft.find(kind).filter(|c| c.status == status)?.last_transition_time.as_ref().and_then(Stamp::at)
-    };
-    let (Some(first), Some(last)) = (
-        since(&ConditionType::PlanFailed, ConditionStatus::True),
-        since(&ConditionType::RetryHandled, ConditionStatus::False),
-    ) else {
+    wait(draft, draft.find(&ConditionType::RetryHandled).filter(|c| c.status == ConditionStatus::False))
+}
+
+/// The same for updates, while another plan is under way that began since.
+pub(crate) fn back_off_of_updates(draft: &StatusDraft<'_>) -> Duration {
+    wait(draft, draft.find(&ConditionType::RetryHandled))
+}
+
+fn wait(draft: &StatusDraft<'_>, last: Option<&Condition>) -> Duration {
+    let since = |c: &Condition| -> Option<Timestamp> { c.last_transition_time.as_ref().and_then(Stamp::at) };
+    let first = draft.find(&ConditionType::PlanFailed).filter(|c| c.status == ConditionStatus::True);
+    let (Some(first), Some(last)) = (first.and_then(since), last.and_then(since)) else {
         return Duration::ZERO;
     };
     // A failure in the far future was stamped by a clock that has jumped: nothing is known of its age.

@@ -22,10 +22,15 @@ use crate::world::{Seen, Topic, Turn, World};
 /// How often a node asks whether its turn has come.
 pub(crate) const POLL: Duration = Duration::from_secs(5);
 /// How long an updated node that is not Ready yet keeps the others waiting. Not for ever: a chain that stands still until
-/// enough of its nodes are updated must not stop their updates.
+/// enough of its nodes are updated must not stop their updates. A node whose update failed does, until it is Ready, paused
+/// or deleted: the next one would most likely go the same way.
 const SETTLING: Duration = Duration::from_mins(5);
 /// Reason of `NodeUpdateInProgress` while a node waits.
 pub(crate) const WAITING: &str = "WaitingForTurn";
+/// Reason of `NodeUpdateInProgress` after an update.
+pub(crate) const COMPLETE: &str = "UpdateComplete";
+/// Reason of `NodeUpdateInProgress` after an update that failed.
+pub(crate) const FAILED: &str = "UpdateFailed";
 
 /// What a node needs before its update may begin.
 #[derive(Debug, PartialEq)]
@@ -40,7 +45,8 @@ pub(crate) enum Gate {
 
 /// Whether the update of a node may begin now; shown on the node where it may not.
 pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Gate {
-    if !drift::is_by_default(world, draft) || !runs(world) {
+    // Who keeps the others waiting has the turn.
+    if !drift::is_by_default(world, draft) || !runs(world) || occupies(world.node, world.now) {
         return Gate::Open;
     }
     if !world.observed.has_looked(&Topic::Turn) {
@@ -82,8 +88,8 @@ pub fn group(node: &SeiNode) -> (&str, Option<Mode>) {
     (&node.spec.chain_id, Mode::of(&node.spec))
 }
 
-/// Whether a node keeps the others of its group waiting: its update is under way, or has ended lately and the node does not
-/// serve again yet.
+/// Whether a node keeps the others of its group waiting: its update is under way, or has failed or ended lately and the node
+/// does not serve again yet.
 pub fn occupies(node: &SeiNode, now: Timestamp) -> bool {
     if node.is_deleting() || node.spec.paused == Some(true) || node.status.phase != Some(NodePhase::Running) {
         return false;
@@ -94,8 +100,8 @@ pub fn occupies(node: &SeiNode, now: Timestamp) -> bool {
     }
     let serves = condition::find(&node.status.conditions, &ConditionType::Ready)
         .is_some_and(|c| c.status == ConditionStatus::True);
-    let ended = ended(update);
-    !serves && ended.is_some_and(|at| retry::elapsed(at, now) < SETTLING)
+    let lately = || ended(update).is_some_and(|at| retry::elapsed(at, now) < SETTLING);
+    !serves && (update.reason == FAILED || lately())
 }
 
 /// When the last update of a node ended, if it had one.
@@ -108,6 +114,6 @@ fn updating(node: &SeiNode) -> Option<&Condition> {
 }
 
 fn ended(update: &Condition) -> Option<Timestamp> {
-    let has_ended = matches!(update.reason.as_str(), "UpdateComplete" | "UpdateFailed");
+    let has_ended = update.reason == COMPLETE || update.reason == FAILED;
     update.last_transition_time.as_ref().filter(|_| has_ended).and_then(Stamp::at)
 }

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use seinode_core::api::{ConditionType, SeiNode};
+use seinode_core::Decision;
+use seinode_core::api::status::StoredPlan;
+use seinode_core::api::{ConditionType, PlanPhase, SeiNode, Stamp, TaskType};
 use seinode_core::testkit::{Scene, digest, node, object, scene, story};
 use seinode_core::turn;
-use seinode_core::world::{Blind, Seen, Topic, Turn};
+use seinode_core::world::{Blind, Health, Seen, Topic, Turn};
 
 const NEW_SIDECAR: &str = "registry.example.net/sidecar:v99";
 
@@ -49,7 +51,7 @@ fn s24_a_new_default_waits_for_its_turn() {
     );
     // Once that is stored nothing is written, whoever it is that comes first.
     let mut stored = waiting;
-    while let Some(seinode_core::Decision::Commit(commit)) = stored.settle() {
+    while let Some(Decision::Commit(commit)) = stored.settle() {
         let write = commit.write().clone();
         stored.store(&write);
     }
@@ -83,11 +85,116 @@ fn s24_a_node_that_does_not_run_is_not_made_to_wait() {
     assert_eq!(shown(&pending).0, "UpdateStarted");
 }
 
+fn tasks(scene: &Scene) -> Vec<TaskType> {
+    scene.node.status.plan.iter().flat_map(|p| &p.tasks).map(|t| t.task_type.clone()).collect()
+}
+
+/// The same world once the next status write is stored.
+fn stored(mut scene: Scene) -> Scene {
+    let Some(Decision::Commit(commit)) = scene.settle() else {
+        panic!("nothing to store: {}", digest::of(&scene))
+    };
+    let write = commit.write().clone();
+    scene.store(&write);
+    scene
+}
+
+/// Its sidecar was restarted: seid stands still until that is told again to let it run.
+fn restarted(mut scene: Scene) -> Scene {
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Present(Health::NotReady);
+    scene
+}
+
+/// A plan of it has failed just now.
+fn fail(scene: &mut Scene, plan: fn(&SeiNode) -> StoredPlan) {
+    let mut failed = plan(&scene.node);
+    failed.phase = PlanPhase::Failed;
+    scene.node.status.plan = Some(failed);
+    let now = Stamp::of(scene.now);
+    for c in &mut scene.node.status.conditions {
+        let (status, reason) = match &c.condition_type {
+            ConditionType::PlanFailed => ("True", "TaskFailed"),
+            ConditionType::RetryHandled => ("False", "PlanFailed"),
+            _ => continue,
+        };
+        (c.status, c.reason) = (status.to_owned().into(), reason.to_owned());
+        c.last_transition_time = Some(now.clone());
+    }
+}
+
+#[test]
+fn s24_a_mark_ready_plan_is_not_replaced_before_the_turn_has_come() {
+    let mut scene = stored(restarted(story::running(node::validator())));
+    assert_eq!(tasks(&scene), [TaskType::MarkReady]);
+    NEW_SIDECAR.clone_into(&mut scene.settings.platform.images.sidecar);
+
+    let mut unasked = with(scene.clone(), others());
+    unasked.observed.looked = [Topic::Health].into();
+    assert_eq!(digest::first(&unasked), "look Turn");
+    let waiting = with(scene.clone(), others());
+    assert_eq!(shown(&waiting).0, "WaitingForTurn");
+    assert_eq!(tasks(&stored(waiting)), [TaskType::MarkReady], "it goes on");
+    let own = stored(with(scene, Seen::Present(Turn::Own)));
+    assert!(tasks(&own).contains(&TaskType::ObserveImage), "{:?}", tasks(&own));
+}
+
+#[test]
+fn s24_who_waits_for_a_turn_is_kept_alive_meanwhile() {
+    let waiting = stored(with(outdated(), others()));
+    assert_eq!(shown(&waiting).0, "WaitingForTurn");
+    assert_eq!(tasks(&stored(restarted(waiting.clone()))), [TaskType::MarkReady]);
+    let mut robbed = waiting;
+    robbed.observed.service = Seen::Absent;
+    // The StatefulSet has another sidecar than is rendered now, and keeps it until the update.
+    assert_eq!(tasks(&stored(robbed)), [TaskType::ApplyService]);
+}
+
+#[test]
+fn who_waits_out_the_back_off_of_an_update_is_marked_ready_meanwhile() {
+    let mut scene = with(outdated(), Seen::Present(Turn::Own));
+    fail(&mut scene, story::update_plan);
+    assert!(digest::of(&scene).contains("the last plan failed"), "{}", digest::of(&scene));
+    let mut marking = stored(restarted(scene));
+    assert_eq!(tasks(&marking), [TaskType::MarkReady]);
+    marking = restarted(marking).later(Duration::from_secs(10));
+    assert!(!digest::of(&marking).contains("replac"), "the update still waits: {}", digest::of(&marking));
+    marking = marking.later(Duration::from_mins(1));
+    let updating = stored(marking);
+    assert!(tasks(&updating).contains(&TaskType::ObserveImage), "{:?}", tasks(&updating));
+}
+
+#[test]
+fn a_mark_ready_that_failed_waits_itself() {
+    let mut scene = restarted(story::running(node::validator()));
+    fail(&mut scene, story::mark_ready_plan);
+    let waiting = stored(scene);
+    assert!(digest::of(&waiting).contains("the last plan failed"), "{}", digest::of(&waiting));
+}
+
+#[test]
+fn s24_a_node_that_keeps_the_others_waiting_does_not_wait_itself() {
+    let mut scene = with(outdated(), others());
+    for c in &mut scene.node.status.conditions {
+        match &c.condition_type {
+            ConditionType::NodeUpdateInProgress => {
+                c.status = "False".to_owned().into();
+                c.reason = "UpdateFailed".to_owned();
+            }
+            ConditionType::Ready => c.status = "False".to_owned().into(),
+            _ => {}
+        }
+    }
+    assert!(turn::occupies(&scene.node, scene.now));
+    assert_eq!(shown(&scene).0, "UpdateStarted");
+}
+
 #[test]
 fn who_keeps_the_others_waiting() {
     let started = {
         let mut scene = with(outdated(), Seen::Present(Turn::Own));
-        let Some(seinode_core::Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
+        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
         scene::stored(&scene.node, commit.write())
     };
     let now = scene::noon();
@@ -122,6 +229,7 @@ fn who_keeps_the_others_waiting() {
         ("done, not Ready yet", with_conditions("UpdateComplete", false), now, true),
         ("done, not Ready for long", with_conditions("UpdateComplete", false), later, false),
         ("failed, not Ready yet", with_conditions("UpdateFailed", false), now, true),
+        ("failed, not Ready for long", with_conditions("UpdateFailed", false), later, true),
         ("failed, and its old pod serves", with_conditions("UpdateFailed", true), now, false),
         ("never updated", with_conditions("NoUpdate", false), now, false),
         ("waits itself", with_conditions("WaitingForTurn", true), now, false),

@@ -52,10 +52,14 @@ pub(crate) struct Turns {
     given: HashMap<String, Instant>,
     /// The version of each Lease, and since when it is seen.
     seen: HashMap<String, (String, Instant)>,
+    /// The version of each Lease that was taken here for a node, and when.
+    taken: HashMap<String, (String, Instant)>,
 }
 
 /// How long a node that was given a turn has until its update can be seen.
 const BEGINS_WITHIN: Duration = Duration::from_secs(15);
+/// How long a Lease that was taken is relied on without being taken anew: well before others may have it.
+const GOOD_FOR: Duration = Duration::from_secs(5);
 
 /// Asks for a node's turn.
 pub(super) async fn ask(live: &Live, node: &SeiNode) -> Seen<Turn> {
@@ -118,17 +122,14 @@ async fn lease(live: &Live, node: &SeiNode, most: usize) -> Seen<Turn> {
             asked(async move { api.get_opt(&name).await }).await
         };
         match read {
-            // One that is left of an earlier update is as free for the others as it is for this node: it is taken anew.
-            Ok(Some(lease)) if holder(Some(&lease)) == Some(&identity(node)) && !is_spent(node, &lease) => {
-                return Seen::Present(Turn::Own);
-            }
+            Ok(Some(lease)) if is_own(live, &name, node, &lease) => return Seen::Present(Turn::Own),
             Ok(lease) => found.push((name, lease)),
             Err(blind) => return Seen::Unknown(blind),
         }
     }
     let mut others = Vec::new();
     for (name, lease) in found {
-        match is_free(live, &name, lease.as_ref()).await {
+        match is_free(live, node, &name, lease.as_ref()).await {
             Ok(true) => {}
             Ok(false) => {
                 others.extend(holder(lease.as_ref()).map(shown));
@@ -146,6 +147,16 @@ async fn lease(live: &Live, node: &SeiNode, most: usize) -> Seen<Turn> {
         }
     }
     Seen::Present(Turn::Others(others))
+}
+
+/// Whether a node has a Lease that was taken for it a moment ago. An older one is as free for the others as it is for this
+/// node: it is taken anew, so that of two who want it only one gets it.
+fn is_own(live: &Live, name: &str, node: &SeiNode, lease: &Lease) -> bool {
+    let turns = live.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    let lately = turns.taken.get(name).is_some_and(|(version, at)| {
+        lease.metadata.resource_version.as_ref() == Some(version) && at.elapsed() < GOOD_FOR
+    });
+    lately && holder(Some(lease)) == Some(&identity(node)) && !is_spent(node, lease)
 }
 
 /// Namespace, name and uid of a node, as a Lease names its holder.
@@ -167,9 +178,12 @@ fn is_spent(holder: &SeiNode, lease: &Lease) -> bool {
     taken.is_some_and(|taken| turn::last_update(holder).is_some_and(|ended| ended > taken))
 }
 
-/// Whether the node that holds a Lease is gone, or is done with the update that it took it for.
-async fn is_free(live: &Live, name: &str, lease: Option<&Lease>) -> Result<bool, Blind> {
+/// Whether the node that holds a Lease is the one that asks, is gone, or is done with the update that it took it for.
+async fn is_free(live: &Live, asking: &SeiNode, name: &str, lease: Option<&Lease>) -> Result<bool, Blind> {
     let Some((lease, holder)) = lease.and_then(|l| Some((l, holder(Some(l))?))) else { return Ok(true) };
+    if holder == identity(asking) {
+        return Ok(true);
+    }
     let mut parts = holder.splitn(3, '/');
     let (Some(namespace), Some(node), Some(uid)) = (parts.next(), parts.next(), parts.next()) else {
         // Written by a person: theirs to take back.
@@ -208,15 +222,22 @@ async fn take(
         ..LeaseSpec::default()
     };
     let how = PostParams::default();
-    match lease {
+    let taken = match lease {
         Some(mut lease) => {
             lease.spec = Some(spec);
-            limited(async { api.replace(name, &how, &lease).await }).await.map(|_| ())
+            limited(async { api.replace(name, &how, &lease).await }).await?
         }
         None => {
             let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(spec) };
-            limited(async { api.create(&how, &lease).await }).await.map(|_| ())
+            limited(async { api.create(&how, &lease).await }).await?
         }
-    }
+    };
+    let version = taken.metadata.resource_version.unwrap_or_default();
+    let mut turns = live.turns.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.taken.insert(name.to_owned(), (version, Instant::now()));
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;
