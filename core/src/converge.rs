@@ -9,11 +9,10 @@ use std::time::Duration;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::api::condition::{ConditionStatus, ConditionType};
 use crate::api::{FIELD_MANAGER, TaskType};
-use crate::differ;
+use crate::differ::{self, Standing};
 use crate::draft::StatusDraft;
 use crate::effect::{Manifest, ObjectRef};
 use crate::owner::{self, Owner};
@@ -120,38 +119,15 @@ where
     if owner::of(meta, world.node) != Owner::Ours || meta.deletion_timestamp.is_some() {
         return Child::Right;
     }
-    let json = serde_json::to_value(live).unwrap_or(Value::Null);
-    let rendered = rendered.to_json();
-    let field = match differ::first_difference(&rendered, &json) {
-        Some(field) => field,
-        None => {
-            let extras = differ::extras(&rendered, &json);
-            if extras.is_empty() {
-                return Child::Right;
-            }
-            // The cache keeps no owners of fields, only a live object tells.
-            if !world.observed.has_looked(&topic) {
-                return Child::Look(topic);
-            }
-            match extras.iter().find(|extra| is_ours(meta, extra)) {
-                Some(extra) => format!("{} is not rendered any more", extra.join(" ")),
-                None => return Child::Right,
-            }
-        }
+    let field = match differ::standing(&rendered.to_json(), live, world.observed.has_looked(&topic)) {
+        Standing::Right => return Child::Right,
+        // The cache keeps no owners of fields, only a live object tells.
+        Standing::Unsure => return Child::Look(topic),
+        Standing::Differs(field) => field,
     };
     let path = format!("{kind:?} {name}: {field}");
     let contested = contested(world, draft, meta, &path);
     Child::Differs { path, contested }
-}
-
-/// Whether our Apply entry owns a field.
-fn is_ours(meta: &ObjectMeta, extra: &differ::Extra) -> bool {
-    meta.managed_fields
-        .iter()
-        .flatten()
-        .filter(|e| e.manager.as_deref() == Some(FIELD_MANAGER) && e.operation.as_deref() == Some("Apply"))
-        .filter_map(|e| e.fields_v1.as_ref())
-        .any(|fields| differ::is_owned(&fields.0, extra))
 }
 
 /// Who set a field back after it was repaired at this generation, within the truce.

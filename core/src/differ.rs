@@ -4,8 +4,12 @@
 //! fields of the server's and of other managers. `replicas` and `suspend` have their own rule, texts of shell scripts are left as they are until
 //! something else changes (takeover), quantities compare by value.
 
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api::FIELD_MANAGER;
 use crate::quantity::Quantity;
 
 /// Path of the first rendered field that the live object has otherwise; `None` if nothing differs.
@@ -31,12 +35,56 @@ pub(crate) fn first_difference(rendered: &Value, live: &Value) -> Option<String>
     difference(&bodies(rendered), &bodies(live), "", false)
 }
 
+/// How a live object stands to what is rendered.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Standing {
+    /// It says what is rendered.
+    Right,
+    /// It has what is not rendered, and only a look past the cache tells whether that is ours.
+    Unsure,
+    /// This differs.
+    Differs(String),
+}
+
+/// Compares a live object of ours with what is rendered. `looked`: it was read past the cache, so that it tells who owns its
+/// fields.
+pub(crate) fn standing<T>(rendered: &Value, live: &T, looked: bool) -> Standing
+where
+    T: Serialize + Metadata<Ty = ObjectMeta>,
+{
+    let json = serde_json::to_value(live).unwrap_or(Value::Null);
+    if let Some(field) = first_difference(rendered, &json) {
+        return Standing::Differs(field);
+    }
+    let extras = extras(rendered, &json);
+    if extras.is_empty() {
+        return Standing::Right;
+    }
+    if !looked {
+        return Standing::Unsure;
+    }
+    match extras.iter().find(|extra| is_ours(live.metadata(), extra)) {
+        Some(extra) => Standing::Differs(format!("{} is not rendered any more", extra.join(" "))),
+        None => Standing::Right,
+    }
+}
+
+/// Whether our Apply entry owns a field.
+fn is_ours(meta: &ObjectMeta, extra: &Extra) -> bool {
+    meta.managed_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.manager.as_deref() == Some(FIELD_MANAGER) && e.operation.as_deref() == Some("Apply"))
+        .filter_map(|e| e.fields_v1.as_ref())
+        .any(|fields| is_owned(&fields.0, extra))
+}
+
 /// A field of the live object that is not rendered, as keys of `fieldsV1` in managedFields.
-pub(crate) type Extra = Vec<String>;
+type Extra = Vec<String>;
 
 /// Labels and resources of the live object that are not rendered. Whether they are ours, and so to be removed, is told by
 /// [`is_owned`]; any other field that a spec edit can end is in a list, whose length tells.
-pub(crate) fn extras(rendered: &Value, live: &Value) -> Vec<Extra> {
+fn extras(rendered: &Value, live: &Value) -> Vec<Extra> {
     let mut out = Vec::new();
     for path in [vec!["metadata", "labels"], vec!["spec", "template", "metadata", "labels"]] {
         for key in surplus(at(rendered, &path), at(live, &path)) {
@@ -72,7 +120,7 @@ pub(crate) fn extras(rendered: &Value, live: &Value) -> Vec<Extra> {
 }
 
 /// Whether an Apply entry of managedFields owns a field.
-pub(crate) fn is_owned(fields: &Value, extra: &Extra) -> bool {
+fn is_owned(fields: &Value, extra: &Extra) -> bool {
     let mut here = fields;
     extra.iter().all(|key| {
         here.get(key).is_some_and(|next| {

@@ -70,6 +70,15 @@ pub(crate) fn is_running(pod: &Pod, name: &str) -> bool {
     container(pod, name).is_some_and(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
 }
 
+/// Whether a container runs, or has run.
+pub(crate) fn has_begun(pod: &Pod, name: &str) -> bool {
+    let has_ended = |c: &ContainerStatus| {
+        let states = [c.state.as_ref(), c.last_state.as_ref()];
+        states.into_iter().flatten().any(|s| s.terminated.is_some())
+    };
+    is_running(pod, name) || container(pod, name).is_some_and(has_ended)
+}
+
 /// Whether a container is ready.
 pub(crate) fn is_ready(pod: &Pod, name: &str) -> bool {
     container(pod, name).is_some_and(|c| c.ready)

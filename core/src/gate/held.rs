@@ -36,6 +36,15 @@ pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Stri
     }
     let fields = changed(world);
     if fields.is_empty() {
+        if let (Some(NodePhase::Running), Err(error)) =
+            (&world.node.status.phase, mode::validate(&world.node.spec))
+        {
+            // It runs on as it is; only a restarted sidecar is marked ready (V3, S21).
+            let text =
+                crate::draft::cut(&format!("nothing is carried out until the spec is mended: {error}"));
+            draft.condition(ConditionType::SpecHeld, ConditionStatus::True, "InvalidSpec", &text);
+            return None;
+        }
         let text = "the spec asks for nothing that a live node can't do";
         draft.condition(ConditionType::SpecHeld, ConditionStatus::False, "NotHeld", text);
         return None;

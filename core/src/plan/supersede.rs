@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Map, Value};
 
 use crate::api::status::{StoredPlan, StoredTask};
@@ -18,6 +19,7 @@ use crate::ident::{EffectId, TaskId};
 use crate::owner::{self, Owner};
 use crate::plan::recipe::{self, Inputs};
 use crate::plan::{Recipe, choose, cursor, is_bootstrapping};
+use crate::pod;
 use crate::render;
 use crate::task::bootstrap::{Removal, removal};
 use crate::task::{is_of_sidecar, sidecar};
@@ -54,7 +56,7 @@ pub(crate) fn outdated(world: World<'_>, plan: &StoredPlan, inputs: Inputs<'_>) 
             Some(_) => return Some(format!("the spec asks for other parameters of task {}", task.task_type)),
         }
     }
-    template_differs(world, plan)
+    template_differs(world, plan).or_else(|| bootstrap_differs(world, plan))
 }
 
 /// Today's recipe of the kind that the plan is of; `None` for kinds that have no say in the spec.
@@ -122,6 +124,34 @@ fn template_differs(world: World<'_>, plan: &StoredPlan) -> Option<String> {
     let live = serde_json::to_value(live).ok()?;
     let path = differ::first_difference(&Manifest::StatefulSet(rendered).to_json(), &live)?;
     Some(format!("the spec asks for another {path} of the StatefulSet"))
+}
+
+/// A bootstrap Job is never changed. Until it has completed, one whose pod has not come to run an image has to be made anew
+/// once the spec asks for another (W3); what runs already runs to its end.
+fn bootstrap_differs(world: World<'_>, plan: &StoredPlan) -> Option<String> {
+    if !is_bootstrapping(plan) || choose::has_bootstrapped(plan) {
+        return None;
+    }
+    let job = world.observed.job.present().filter(|j| owner::of(&j.metadata, world.node) == Owner::Ours)?;
+    let rendered = render::bootstrap_job(world.node, &world.settings.platform, true).ok()?;
+    let (live, wanted) = (images(job), images(&rendered));
+    let pod = match pod::of_job(&world.observed.pods, job) {
+        Seen::Unknown(_) => return None,
+        Seen::Absent => None,
+        Seen::Present(pod) => Some(pod),
+    };
+    let has_begun = |name: &str| pod.is_some_and(|p| pod::has_begun(p, name));
+    let (name, image) = wanted
+        .iter()
+        .find(|(name, image)| live.get(*name).is_some_and(|has| has != *image) && !has_begun(name))?;
+    Some(format!("the spec asks for image {image} of {name}, and the bootstrap has not come to run another"))
+}
+
+/// Images of a Job by container.
+fn images(job: &Job) -> BTreeMap<&str, &str> {
+    let pod = job.spec.as_ref().and_then(|s| s.template.spec.as_ref());
+    let containers = pod.into_iter().flat_map(|p| p.init_containers.iter().flatten().chain(&p.containers));
+    containers.map(|c| (c.name.as_str(), c.image.as_deref().unwrap_or_default())).collect()
 }
 
 /// How far a plan is from being at rest.

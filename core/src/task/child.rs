@@ -8,11 +8,10 @@ use std::time::Duration;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Step, Turn};
 use crate::decision::Wake;
-use crate::differ;
+use crate::differ::{self, Standing};
 use crate::draft::StatusDraft;
 use crate::effect::{Base, Manifest, Op};
 use crate::explain::WaitingOn;
@@ -79,9 +78,10 @@ where
     if meta.deletion_timestamp.is_some() {
         return in_the_way(WaitingOn::Terminating(target.kind, target.name), turn, topic);
     }
-    let live_json = serde_json::to_value(live).unwrap_or(Value::Null);
-    if differ::first_difference(&manifest.to_json(), &live_json).is_none() {
-        return Step::Done;
+    match differ::standing(&manifest.to_json(), live, turn.world.observed.has_looked(&topic)) {
+        Standing::Right => return Step::Done,
+        Standing::Unsure => return Step::Look(BTreeSet::from([topic])),
+        Standing::Differs(_) => {}
     }
     turn.perform(Op::Apply { manifest: Box::new(manifest), base: owner::base(meta) }, &topic)
 }
