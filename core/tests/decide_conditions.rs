@@ -381,7 +381,7 @@ fn reasons_are_words_of_a_fixed_set() {
     let page = include_str!("../../docs/conditions.md");
     let scenes = node::each().into_iter().flat_map(|(_, node)| {
         let failed = story::failed(node.clone());
-        [story::fresh(node.clone()), story::running(node.clone()), story::pausing(node.clone()), failed]
+        vec![story::fresh(node.clone()), story::running(node.clone()), story::pausing(node.clone()), failed]
     });
     let mut seen = BTreeSet::new();
     for mut scene in scenes {
@@ -397,7 +397,9 @@ fn reasons_are_words_of_a_fixed_set() {
 
 #[test]
 fn paused_says_not_paused_while_nobody_has_asked() {
-    for scene in [story::fresh(node::full()), story::running(node::full()), story::failed(node::full())] {
+    let moments: [fn(SeiNode) -> Scene; 3] = [story::fresh, story::running, story::failed];
+    for moment in moments {
+        let scene = moment(node::full());
         let wanted = ("False".to_owned(), "NotPaused".to_owned());
         assert_eq!(shown(&scene, &ConditionType::Paused), wanted);
     }

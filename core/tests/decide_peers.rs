@@ -1,6 +1,7 @@
 //! Peers (14), row by row: who is one, by which address, and that nobody's coming or going wakes a node.
 #![cfg(feature = "testkit")]
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
+#![allow(clippy::type_complexity, reason = "a table of rows, read top down")]
 
 use seinode_core::Decision;
 use seinode_core::testkit::{Scene, digest, node, story};
