@@ -335,3 +335,128 @@ fn l14_a_missed_event_of_a_pod_does_not_keep_a_node_unready() {
         Some("PodReady".to_owned())
     );
 }
+
+#[test]
+fn conditions_carry_the_generation_and_move_their_time_only_with_their_status() {
+    let hour = Duration::from_hours(1);
+    let before = story::running(node::full());
+    let mut scene = before.clone().later(hour);
+    scene.node.spec.image = "registry.example.net/seid:v9".into();
+    scene.node.metadata.generation = Some(7);
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
+    let (stored, next) = (&before.node.status.conditions, &commit.write().status.conditions);
+    assert_eq!(stored.len(), next.len());
+    let now = seinode_core::api::Stamp::of(scene.now);
+    // Ours may tell of an earlier generation: that of a failure, or of the config that was compared. WorkflowInProgress
+    // is seeded, and then changes with a workflow only (15). StateSyncReady is not asked for while a node runs (V13).
+    let mut of_contract = vec![
+        ConditionType::Paused,
+        ConditionType::SidecarReady,
+        ConditionType::NodeUpdateInProgress,
+        ConditionType::ImportPvcReady,
+        ConditionType::SigningKeyReady,
+        ConditionType::NodeKeyReady,
+        ConditionType::OperatorKeyringReady,
+    ];
+    let mut moved = Vec::new();
+    for (old, new) in stored.iter().zip(next) {
+        assert_eq!(old.condition_type, new.condition_type, "their order stays");
+        if of_contract.contains(&new.condition_type) {
+            assert_eq!(new.observed_generation, Some(7), "{}", new.condition_type);
+            of_contract.retain(|kind| *kind != new.condition_type);
+        }
+        if old.status == new.status {
+            assert_eq!(new.last_transition_time, old.last_transition_time, "{}", new.condition_type);
+        } else {
+            assert_eq!(new.last_transition_time.as_ref(), Some(&now), "{}", new.condition_type);
+            moved.push(new.condition_type.clone());
+        }
+    }
+    assert_eq!(moved, [ConditionType::NodeUpdateInProgress]);
+    assert_eq!(of_contract, [], "these were not there");
+}
+
+#[test]
+fn reasons_are_words_of_a_fixed_set() {
+    let page = include_str!("../../docs/conditions.md");
+    let scenes = node::each().into_iter().flat_map(|(_, node)| {
+        let failed = story::failed(node.clone());
+        vec![story::fresh(node.clone()), story::running(node.clone()), story::pausing(node.clone()), failed]
+    });
+    let mut seen = BTreeSet::new();
+    for mut scene in scenes {
+        let Some(Decision::Commit(commit)) = scene.settle() else { continue };
+        seen.extend(commit.write().status.conditions.iter().map(|c| c.reason.clone()));
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    for reason in seen {
+        assert!(reason.chars().all(char::is_alphanumeric), "{reason}");
+        assert!(page.contains(&format!("`{reason}`")), "{reason} is not on the page of conditions");
+    }
+}
+
+#[test]
+fn paused_says_not_paused_while_nobody_has_asked() {
+    let moments: [fn(SeiNode) -> Scene; 3] = [story::fresh, story::running, story::failed];
+    for moment in moments {
+        let scene = moment(node::full());
+        let wanted = ("False".to_owned(), "NotPaused".to_owned());
+        assert_eq!(shown(&scene, &ConditionType::Paused), wanted);
+    }
+}
+
+/// The world of a check, late enough that what is waited for is written.
+fn at_check(node: SeiNode, task: &TaskType) -> Scene {
+    story::at_task(node, task).later(Duration::from_secs(11))
+}
+
+#[test]
+fn each_check_says_validated_not_ready_and_invalid() {
+    let checks = [
+        (
+            node::validator(),
+            TaskType::ValidateSigningKey,
+            "signing",
+            ConditionType::SigningKeyReady,
+            "SigningKey",
+        ),
+        (node::validator(), TaskType::ValidateNodeKey, "p2p", ConditionType::NodeKeyReady, "NodeKey"),
+        (node::seed(), TaskType::ValidateNodeKey, "p2p", ConditionType::NodeKeyReady, "NodeKey"),
+        (
+            node::validator(),
+            TaskType::ValidateOperatorKeyring,
+            "keyring",
+            ConditionType::OperatorKeyringReady,
+            "OperatorKeyring",
+        ),
+        (
+            node::validator(),
+            TaskType::ValidateOperatorKeyring,
+            "passphrase",
+            ConditionType::OperatorKeyringReady,
+            "OperatorKeyring",
+        ),
+    ];
+    for (node, task, name, kind, word) in checks {
+        let says = |scene: &Scene| {
+            let (status, reason) = shown(scene, &kind);
+            format!("{status}/{}", reason.strip_prefix(word).unwrap_or(&reason))
+        };
+        let mut missing = at_check(node.clone(), &task);
+        missing.observed.secrets.insert(name.to_owned(), Seen::Absent);
+        assert_eq!(says(&missing), "False/NotReady", "{task} {name}");
+        let mut empty = at_check(node.clone(), &task);
+        let nothing =
+            seinode_core::world::SecretData { deleting: false, data: std::collections::BTreeMap::new() };
+        empty.observed.secrets.insert(name.to_owned(), Seen::Present(nothing));
+        assert_eq!(says(&empty), "False/Invalid", "{task} {name}");
+        // The next wait writes what came of it.
+        let mut fit = at_check(node, &task);
+        fit.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("dark".into()));
+        assert_eq!(says(&fit), "True/Validated", "{task} {name}");
+    }
+    let mut fit = at_check(node::importing(), &TaskType::EnsureDataPvc);
+    fit.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("dark".into()));
+    let wanted = ("True".to_owned(), "PVCValidated".to_owned());
+    assert_eq!(shown(&fit, &ConditionType::ImportPvcReady), wanted);
+}

@@ -99,3 +99,109 @@ fn l01_events_come_only_behind_a_write_and_name_the_version() {
 fn a_steady_node_tells_nothing() {
     assert_eq!(digest::events(&story::running(node::archive())), Vec::<String>::new());
 }
+
+/// What the next write is told of: type, reason and text.
+fn told(scene: &Scene) -> Vec<(bool, &'static str, String)> {
+    let mut scene = scene.clone();
+    let effects = scene.settle().map(|d| law::effects(d, &scene.node)).unwrap_or_default();
+    let notices = effects.into_iter().filter_map(|e| match e.op {
+        Op::Announce(notice) => Some((notice.warning, notice.reason, notice.message)),
+        _ => None,
+    });
+    notices.collect()
+}
+
+/// A node that starts with a snapshot and knows no witnesses but those of this registry.
+fn blocked(registry: Registry) -> Scene {
+    let mut scene = story::fresh(node::full_s3());
+    if let Some(snapshot) = scene.node.spec.full_node.as_mut().and_then(|n| n.snapshot.as_mut()) {
+        snapshot.rpc_servers = None;
+    }
+    scene.observed.registry = registry;
+    scene
+}
+
+#[test]
+fn each_event_of_the_contract_has_its_type_and_says_what() {
+    let failing = {
+        let mut scene = story::at_task(node::full(), &TaskType::EnsureDataPvc);
+        let claim = scene.observed.data_pvc.present().expect("a claim").clone();
+        scene.observed.data_pvc = Seen::Present(object::owned_by(claim, None));
+        scene
+    };
+    let back = {
+        let mut scene = after_write(at_stage(object::PodStage::Sidecar));
+        scene.node.status.plan = None;
+        let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+        scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Ready)]);
+        scene
+    };
+    let rows: Vec<(Scene, bool, &str, &[&str])> = vec![
+        (story::fresh(node::full()), false, "PhaseTransition", &["from none to Initializing"]),
+        (failing.clone(), false, "PhaseTransition", &["from Initializing to Failed"]),
+        (failing.clone(), true, "NodeFailed", &["needs attention", "PlanFailed"]),
+        (failing, true, "PlanFailed", &["task ensure-data-pvc", "data-alice"]),
+        (at_stage(object::PodStage::Sidecar), true, "SidecarReadinessLost", &["restarted"]),
+        (back, false, "SidecarReadinessRestored", &["lets seid run"]),
+        (
+            blocked(Registry::Entries(Vec::new())),
+            true,
+            "StateSyncBlocked",
+            &["atlantic-2", "0 of at least 2"],
+        ),
+        (
+            blocked(Registry::Unreadable("permission denied".into())),
+            true,
+            "StateSyncBlocked",
+            &["can't be read", "permission denied"],
+        ),
+    ];
+    for (scene, warning, reason, words) in rows {
+        let told = told(&scene);
+        let found = told.iter().find(|(_, r, _)| *r == reason);
+        let (is_warning, _, message) = found.unwrap_or_else(|| panic!("{reason} is not among {told:?}"));
+        assert_eq!(*is_warning, warning, "{reason}");
+        for word in words {
+            assert!(message.contains(word), "{reason}: {message}");
+        }
+    }
+}
+
+#[test]
+fn a_deletion_is_told_by_nothing_but_the_phase() {
+    assert_eq!(digest::events(&story::deleting(node::full())), Vec::<String>::new());
+}
+
+#[test]
+fn lost_readiness_is_told_once_and_restored_readiness_only_where_it_was_lost() {
+    let lost = after_write(at_stage(object::PodStage::Sidecar));
+    // Lost already: another pass, and another day, tell nothing of it.
+    assert_eq!(digest::events(&lost), Vec::<String>::new());
+    let mut again = lost.later(std::time::Duration::from_hours(24));
+    again.node.status.plan = None;
+    assert_eq!(digest::events(&again), Vec::<String>::new());
+    // Never lost: the first answer of a node's life is no return.
+    let mut first = story::at_task(node::full(), &TaskType::MarkReady);
+    let sts = first.observed.statefulset.present().expect("a StatefulSet").clone();
+    first.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Ready)]);
+    let plan = first.node.status.plan.clone().expect("a plan");
+    let task = plan.tasks.iter().find(|t| t.task_type == TaskType::MarkReady).expect("the task");
+    let done = seinode_core::world::SidecarTaskStatus::Completed;
+    let record = story::record(&task.id, &TaskType::MarkReady, None, done, scene::noon());
+    let Seen::Present(records) = &mut first.observed.sidecar_tasks else { panic!("records") };
+    records.insert(seinode_core::ident::TaskId::new(&record.id), record);
+    assert_eq!(digest::events(&first), ["PhaseTransition"]);
+}
+
+#[test]
+fn a_child_that_can_not_be_rendered_is_said_on_the_object_and_not_in_each_pass() {
+    let mut scene = story::at_task(node::full(), &TaskType::ApplyStatefulSet);
+    scene.settings.platform.images.kube_rbac_proxy = String::new();
+    scene.observed.statefulset = Seen::Absent;
+    scene = scene.later(std::time::Duration::from_secs(11));
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "RenderFailed"));
+    assert!(ready.message.contains("images.kubeRBACProxy"), "{}", ready.message);
+    assert_eq!(digest::events(&scene), Vec::<String>::new());
+    assert_eq!(digest::events(&after_write(scene)), Vec::<String>::new());
+}

@@ -292,3 +292,40 @@ fn l16_what_a_newer_version_has_stored_is_held_and_reported() {
     assert!(ready.message.contains("Hibernating"), "{ready:?}");
     assert!(!digest::of(&scene).contains("Active"), "{}", digest::of(&scene));
 }
+
+#[test]
+fn the_gate_is_shown_on_failed_and_paused_nodes_and_says_how_many_of_which_chain() {
+    let mut failed = story::failed(syncing(&[]));
+    failed.observed.registry = entries(&["a:1"]);
+    let mut paused = story::fresh(syncing(&[]));
+    paused.node.spec.paused = Some(true);
+    paused.observed.registry = entries(&["a:1"]);
+    for scene in [failed, paused] {
+        let condition = digest::condition(&scene, &ConditionType::StateSyncReady).expect("seeded");
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "NoSyncersConfigured"));
+        for word in ["1 of at least 2", "atlantic-2"] {
+            assert!(condition.message.contains(word), "{}", condition.message);
+        }
+    }
+    let open = digest::condition(&story::fresh(syncing(&["a:1", "b:1"])), &ConditionType::StateSyncReady);
+    assert_eq!(open.expect("seeded").message, "2 witnesses for chain atlantic-2 from spec");
+    let mut unreadable = story::fresh(syncing(&[]));
+    unreadable.observed.registry = Registry::Unreadable("permission denied".into());
+    let condition = digest::condition(&unreadable, &ConditionType::StateSyncReady).expect("seeded");
+    assert!(condition.message.contains("permission denied"), "{}", condition.message);
+}
+
+#[test]
+fn a_gate_that_closes_clears_what_was_resolved_and_one_that_opens_again_starts_the_node() {
+    let mut scene = story::fresh(syncing(&[]));
+    scene.node.status.resolved_state_syncers = vec!["x:1".into(), "y:1".into()];
+    for registry in [entries(&[]), Registry::Unreadable("no such file".into())] {
+        scene.observed.registry = registry;
+        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
+        assert_eq!(commit.write().status.resolved_state_syncers, Vec::<String>::new());
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    scene.observed.registry = entries(&["a:1", "b:1"]);
+    assert!(digest::of(&scene).starts_with("commit Active Initializing"), "{}", digest::of(&scene));
+}

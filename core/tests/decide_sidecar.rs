@@ -240,6 +240,72 @@ fn s17_a_refusal_is_waited_out_and_fails_the_plan_when_it_lasts() {
 }
 
 #[test]
+fn p30_a_submit_that_went_wrong_stores_nothing_and_what_can_not_be_sent_fails_the_plan() {
+    let scene = at(&GENESIS, 0);
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    let faults: [fn(String) -> Fault; 4] =
+        [Fault::Ambiguous, Fault::Transient, Fault::Conflict, Fault::Terminal];
+    for fault in faults {
+        let mut scene = scene.clone();
+        let result = Err(fault("no".to_owned()));
+        scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+        // No write at all: a rest, after which it is sent again under the same id.
+        assert!(matches!(scene.clone().settle(), Some(Decision::Rest(_))), "{}", digest::of(&scene));
+        scene.observed.outcomes.clear();
+        let again = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+        assert_eq!(again[0], effects[0]);
+    }
+
+    // Nothing that could be sent: final, with the detail of P3.
+    let mut scene = story::running(node::full());
+    let mut plan = story::mark_ready_plan(&scene.node);
+    plan.tasks[0].task_type = TaskType::ConfigPatch;
+    plan.tasks[0].params = json!({"files": {}});
+    let id = plan.tasks[0].id.clone();
+    scene.node.status.plan = Some(plan);
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it fails: {}", digest::of(&scene)) };
+    let plan = commit.write().status.plan.clone().expect("a plan");
+    assert_eq!((plan.phase.as_str(), plan.failed_task_index), ("Failed", Some(0)));
+    assert_eq!(plan.tasks[0].status.as_str(), "Failed");
+    let detail = plan.failed_task_detail.expect("a detail");
+    assert_eq!((detail.task_type.as_str(), detail.id, detail.retry_count), ("config-patch", id, 0));
+    assert!(!detail.error.is_empty());
+}
+
+#[test]
+fn s16_an_override_that_the_sidecar_does_not_know_fails_the_plan_with_its_text() {
+    let text = "unknown config key: no.such.key";
+    let kind = TaskType::ConfigApply;
+    let mut node = node::full();
+    node.spec.overrides = Some([("no.such.key".to_owned(), "1".to_owned())].into());
+    let mut scene = story::at_task(node, &kind);
+    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+    let sent = serde_json::to_value(&effects[0].op).expect("an op is JSON")["Submit"]["params"].clone();
+    assert_eq!(sent["overrides"]["no.such.key"], "1", "the user's word goes to the one who knows the keys");
+    // It takes the task and fails it: at once final, since the same input fails again.
+    let failing = with_record(scene.clone(), &kind, |r| {
+        r.params = Some(sent.clone());
+        r.error = Some(text.to_owned());
+    });
+    let mut failing = failing;
+    let Some(Decision::Commit(commit)) = failing.settle() else { panic!("it fails") };
+    let status = &commit.write().status;
+    assert_eq!(status.phase.as_ref().map(ToString::to_string).as_deref(), Some("Failed"));
+    let detail = status.plan.as_ref().and_then(|p| p.failed_task_detail.clone()).expect("a detail");
+    assert_eq!(detail.error, text);
+    let shown =
+        status.conditions.iter().find(|c| c.condition_type == ConditionType::PlanFailed).expect("seeded");
+    assert!(shown.message.contains(text), "{}", shown.message);
+    // It does not even take it: said in Ready after 10 s.
+    let result = Err(Fault::Terminal(format!("400: {text}")));
+    scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+    let ready =
+        digest::condition(&scene.later(Duration::from_secs(11)), &ConditionType::Ready).expect("seeded");
+    assert_eq!(ready.reason, "SidecarRefused");
+    assert!(ready.message.contains(text), "{}", ready.message);
+}
+
+#[test]
 fn s17_one_refusal_after_a_long_silence_fails_nothing() {
     let scene = at(&GENESIS, 0).later(Duration::from_mins(30));
     let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");

@@ -267,3 +267,82 @@ fn a_deleted_node_leaves_no_workflow_behind() {
     scene.observed.workflows = Seen::Unknown(Blind::Forbidden);
     assert!(digest::of(&scene).starts_with("rest 2000ms"), "{}", digest::of(&scene));
 }
+
+#[test]
+fn p05_phases_in_the_plan_of_a_workflow_move_no_node() {
+    use seinode_core::api::{NodePhase, PlanPhase};
+    let with_phases = |done| {
+        let mut workflow = workflow(Some(done));
+        let plan = workflow.status.plan.as_mut().expect("a plan");
+        plan.target_phase = Some(NodePhase::Terminating);
+        plan.failed_phase = Some(NodePhase::Failed);
+        workflow
+    };
+    // Its last task is complete; its third has failed for good; and both ends as stored.
+    let mut completing = occupied(with_phases(4));
+    record(&mut completing, "task-4", &TaskType::MarkReady, SidecarTaskStatus::Completed);
+    assert_eq!(digest::of(&completing), "act, workflow Complete");
+    let mut failing = occupied(with_phases(2));
+    record(&mut failing, "task-2", &TaskType::ResetData, SidecarTaskStatus::Failed);
+    let Seen::Present(records) = &mut failing.observed.sidecar_tasks else { panic!("records") };
+    records.get_mut(&TaskId::new("task-2")).expect("a record").run = 21;
+    assert_eq!(digest::of(&failing), "act, workflow Failed");
+    let mut scenes = vec![completing, failing];
+    for (done, end) in [(5, PlanPhase::Complete), (2, PlanPhase::Failed)] {
+        let mut ended = with_phases(done);
+        ended.status.plan.as_mut().expect("a plan").phase = end;
+        scenes.push(occupied(ended));
+    }
+    for mut scene in scenes {
+        for _ in 0..4 {
+            match scene.settle() {
+                Some(Decision::Commit(commit)) => {
+                    let write = commit.write().clone();
+                    assert_eq!(write.status.phase, Some(NodePhase::Running));
+                    scene.store(&write);
+                }
+                _ => break,
+            }
+        }
+        assert_eq!(scene.node.status.phase, Some(NodePhase::Running));
+        assert_eq!(digest::events(&scene).iter().filter(|e| *e == "PhaseTransition").count(), 0);
+    }
+}
+
+#[test]
+fn s28_a_workflow_that_asks_for_a_phase_keeps_no_node_waiting() {
+    let asking = |phase: &str| {
+        let mut json = serde_json::to_value(workflow(None)).expect("a workflow is JSON");
+        json["spec"]["target"]["requirePhase"] = json!(phase);
+        json["spec"]["target"]["phaseTimeout"] = json!("5m");
+        json["status"] = json!({});
+        object::parse::<Workflow>(json)
+    };
+    for phase in ["Running", "Failed", "Initializing"] {
+        // It is for the node, and does not have it: nothing waits, and an update goes on as without it.
+        let mut scene = story::running(node::full());
+        scene.observed.workflows = Seen::Present(vec![asking(phase)]);
+        assert!(digest::of(&scene).starts_with("rest on change"), "{phase}: {}", digest::of(&scene));
+        scene.node.spec.image = "registry.example.net/seid:v9".into();
+        assert!(digest::of(&scene).starts_with("commit Active Running"), "{phase}: {}", digest::of(&scene));
+        // It has the node: it is run to its end, whatever phase it asked for.
+        let mut adopted = asking(phase);
+        adopted.status = workflow(Some(0)).status;
+        let scene = occupied(adopted);
+        assert_eq!(digest::of(&scene), "act, workflow progress, submit mark-not-ready", "{phase}");
+    }
+    // The one wait for a plan has three ways out: witnesses, a deletion, a failure.
+    let mut bare = asking("Failed");
+    bare.spec.state_sync.as_mut().expect("a recipe").rpc_servers.clear();
+    let waiting = occupied(bare.clone());
+    assert!(digest::of(&waiting).starts_with("rest 30000ms"), "{}", digest::of(&waiting));
+    assert_eq!(shown(&waiting, &ConditionType::Ready).0, "WorkflowOccupied", "and it is said");
+    let mut known = waiting;
+    known.node.status.resolved_state_syncers = vec!["a:1".into(), "b:1".into()];
+    assert_eq!(digest::of(&known), "act, workflow Running", "its plan is stored");
+    let mut failed = bare.clone();
+    failed.status.phase = Some("Failed".to_owned());
+    for over in [deleted(bare), failed] {
+        assert_eq!(digest::of(&occupied(over)), r#"act, workflow finalizers ["example.net/other"]"#);
+    }
+}

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Letter and highest number of each family.
 const FAMILIES: [(char, u32); 4] = [('P', 60), ('W', 12), ('S', 34), ('V', 13)];
 
+/// The sections of the contract of which each row is listed; the ids are section and place, as in `10-3`.
+const SECTIONS: [u32; 9] = [4, 5, 6, 7, 10, 13, 14, 16, 17];
+
 /// A row of one of the tables.
 struct Row {
     id: String,
@@ -22,7 +25,24 @@ fn every_requirement_has_one_row() {
         *rows.entry(row.id).or_default() += 1;
     }
     let wanted = FAMILIES.iter().flat_map(|(letter, last)| (1..=*last).map(move |n| format!("{letter}{n}")));
+    rows.retain(|id, _| section(id).is_none());
     assert_eq!(rows, wanted.map(|id| (id, 1)).collect());
+}
+
+#[test]
+fn every_listed_section_has_its_rows_in_order() {
+    let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for row in rows_of_the_page() {
+        if let Some((section, place)) = section(&row.id) {
+            found.entry(section).or_default().push(place);
+        }
+    }
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), SECTIONS);
+    for (section, places) in found {
+        let in_order: Vec<u32> = (1..).take(places.len()).collect();
+        assert_eq!(places, in_order, "section {section}");
+        assert!(places.len() >= 6, "section {section} has lost rows: {} are left", places.len());
+    }
 }
 
 #[test]
@@ -60,6 +80,12 @@ fn every_state_is_borne_out() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Section and place of a row that is of a section of the contract.
+fn section(id: &str) -> Option<(u32, u32)> {
+    let (section, place) = id.split_once('-')?;
+    Some((section.parse().ok()?, place.parse().ok()?))
 }
 
 fn root() -> PathBuf {

@@ -84,6 +84,49 @@ mod tests {
         }
     }
 
+    /// Files of the bootstrap are given to the group of the node's own pod by the kubelet, when that pod first mounts the
+    /// volume: it does so where the root of the volume is of another group, and no bootstrap pod changes that.
+    #[test]
+    fn s12_the_first_pod_that_sets_a_group_is_the_nodes_own() {
+        let snapshot = json!({"s3": {"targetHeight": 5}, "bootstrapImage": "old"});
+        let node = serde_json::from_value(json!({
+            "metadata": {"name": "a"}, "spec": {"image": "new", "fullNode": {"snapshot": snapshot}},
+        }));
+        let node: SeiNode = node.expect("a node");
+        let containers = |pod: &Value| -> Vec<Value> {
+            let lists = ["initContainers", "containers"]
+                .map(|list| pod[list].as_array().cloned().unwrap_or_default());
+            lists.concat()
+        };
+        let mounts_data = |container: &Value| {
+            container["volumeMounts"].as_array().is_some_and(|m| m.iter().any(|m| m["name"] == pod::DATA))
+        };
+        let job = bootstrap_job(&node, &Platform::builtin(), false).expect("renders");
+        let job = serde_json::to_value(job).expect("a Job is JSON");
+        let bootstrap = &job["spec"]["template"]["spec"];
+        assert_eq!(bootstrap.get("securityContext"), None);
+        assert!(containers(bootstrap).iter().all(|c| c.get("securityContext").is_none()));
+
+        let sts = crate::render::statefulset(&node, &Platform::builtin(), 1).expect("renders");
+        let sts = serde_json::to_value(sts).expect("a StatefulSet is JSON");
+        let own = &sts["spec"]["template"]["spec"];
+        assert_eq!(
+            own["securityContext"],
+            json!({"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"})
+        );
+        let writers: Vec<Value> = containers(own).into_iter().filter(mounts_data).collect();
+        let names: Vec<&str> = writers.iter().filter_map(|c| c["name"].as_str()).collect();
+        assert_eq!(names, ["seid-init", "sei-sidecar", "seid"]);
+        for writer in &writers {
+            let context = &writer["securityContext"];
+            assert_eq!(
+                (&context["runAsUser"], &context["runAsGroup"]),
+                (&json!(65532), &json!(65532)),
+                "{writer}"
+            );
+        }
+    }
+
     #[test]
     fn nothing_to_bootstrap_from() {
         for spec in [

@@ -1,0 +1,176 @@
+//! Peers (14), row by row: who is one, by which address, and that nobody's coming or going wakes a node.
+#![cfg(feature = "testkit")]
+#![allow(clippy::panic, reason = "a test that is wrong stops")]
+#![allow(clippy::type_complexity, reason = "a table of rows, read top down")]
+
+use seinode_core::Decision;
+use seinode_core::testkit::{Scene, digest, node, story};
+use seinode_core::world::{Blind, PeerNode, Seen, Topic};
+use serde_json::{Value, json};
+
+fn peer(name: &str) -> PeerNode {
+    PeerNode {
+        namespace: "lab".into(),
+        name: name.into(),
+        chain_id: "atlantic-2".into(),
+        labels: [("app".to_owned(), "x".to_owned()), ("tier".to_owned(), "a".to_owned())].into(),
+        external_address: None,
+        deleting: false,
+        node_id: Seen::Present(format!("id-{name}")),
+    }
+}
+
+fn with(mut peer: PeerNode, change: fn(&mut PeerNode)) -> PeerNode {
+    change(&mut peer);
+    peer
+}
+
+/// A fresh node with these sources, these nodes around it, and what was resolved before.
+fn scene(sources: &Value, around: Seen<Vec<PeerNode>>, prior: &[&str]) -> Scene {
+    let mut node = node::with_spec(&json!({"fullNode": {}, "peers": sources}));
+    node.status.resolved_peers = prior.iter().map(ToString::to_string).collect();
+    let mut scene = story::fresh(node);
+    scene.observed.peers = around;
+    scene
+}
+
+fn resolved(scene: &Scene) -> Vec<String> {
+    let mut scene = scene.clone();
+    let Some(Decision::Commit(commit)) = scene.settle() else {
+        panic!("a first plan: {}", digest::of(&scene))
+    };
+    commit.write().status.resolved_peers.clone()
+}
+
+#[test]
+fn each_row_of_the_sources() {
+    let label = || json!([{"label": {"selector": {"app": "x"}}}]);
+    let at = |name: &str| format!("id-{name}@{name}-0.{name}.lab.svc.cluster.local:26656");
+    let rows: Vec<(&str, Value, Vec<PeerNode>, &[&str], Vec<String>)> = vec![
+        ("none", json!([]), vec![peer("b")], &[], vec![]),
+        (
+            "static: verbatim, sorted, each once",
+            json!([{"static": {"addresses": ["z@h:1", "no-id:5", "a@h:1", "z@h:1"]}}]),
+            vec![],
+            &[],
+            vec!["a@h:1".into(), "no-id:5".into(), "z@h:1".into()],
+        ),
+        (
+            "label: by its name in the cluster",
+            label(),
+            vec![peer("c"), peer("b")],
+            &[],
+            vec![at("b"), at("c")],
+        ),
+        ("label: never itself", label(), vec![peer("alice"), peer("b")], &[], vec![at("b")]),
+        (
+            "label: the same name elsewhere is another node",
+            json!([{"label": {"selector": {"app": "x"}, "namespace": "far"}}]),
+            vec![peer("b"), with(peer("alice"), |p| p.namespace = "far".into())],
+            &[],
+            vec!["id-alice@alice-0.alice.far.svc.cluster.local:26656".into()],
+        ),
+        (
+            "label: an empty namespace is its own",
+            json!([{"label": {"selector": {"app": "x"}, "namespace": ""}}]),
+            vec![peer("b"), with(peer("c"), |p| p.namespace = "far".into())],
+            &[],
+            vec![at("b")],
+        ),
+        (
+            "label: every pair of the selector",
+            json!([{"label": {"selector": {"app": "x", "tier": "b"}}}]),
+            vec![peer("b")],
+            &[],
+            vec![],
+        ),
+        (
+            "label: its published address",
+            label(),
+            vec![with(peer("b"), |p| p.external_address = Some("b.example.net:1".into()))],
+            &[],
+            vec!["id-b@b.example.net:1".into()],
+        ),
+        (
+            "label: an empty published address is none",
+            label(),
+            vec![with(peer("b"), |p| p.external_address = Some(String::new()))],
+            &[],
+            vec![at("b")],
+        ),
+        (
+            "label: without an id it is left out",
+            label(),
+            vec![with(peer("b"), |p| p.node_id = Seen::Unknown(Blind::NotAsked))],
+            &["id-c@c-0.c.lab.svc.cluster.local:26656"],
+            vec![],
+        ),
+        (
+            "label: without an id, what was known of this address stays",
+            label(),
+            vec![with(peer("b"), |p| p.node_id = Seen::Unknown(Blind::Unreachable("x".into())))],
+            &["old@b-0.b.lab.svc.cluster.local:26656"],
+            vec!["old@b-0.b.lab.svc.cluster.local:26656".into()],
+        ),
+        (
+            "S25: not of another chain, not one that goes",
+            label(),
+            vec![
+                with(peer("b"), |p| p.chain_id = "pacific-1".into()),
+                with(peer("c"), |p| p.deleting = true),
+                peer("d"),
+            ],
+            &[],
+            vec![at("d")],
+        ),
+        (
+            "the sources are united",
+            json!([{"label": {"selector": {"app": "x"}}}, {"static": {"addresses": ["a@h:1"]}}]),
+            vec![peer("b")],
+            &[],
+            vec!["a@h:1".into(), at("b")],
+        ),
+        (
+            "what was resolved and is no peer any more goes",
+            label(),
+            vec![peer("b")],
+            &["x@h:1"],
+            vec![at("b")],
+        ),
+    ];
+    for (word, sources, around, prior, wanted) in rows {
+        assert_eq!(resolved(&scene(&sources, Seen::Present(around), prior)), wanted, "{word}");
+    }
+}
+
+#[test]
+fn peers_by_label_are_looked_for_before_a_plan_and_what_can_not_be_told_stays() {
+    let label = json!([{"label": {"selector": {"app": "x"}}}]);
+    let mut unseen = scene(&label, Seen::Present(vec![peer("b")]), &[]);
+    assert_eq!(digest::first(&unseen), "look Peers");
+    unseen.observed.looked.insert(Topic::Peers);
+    assert!(digest::first(&unseen).starts_with("commit Active"), "{}", digest::first(&unseen));
+    let fixed = scene(&json!([{"static": {"addresses": ["a@h:1"]}}]), Seen::Absent, &[]);
+    assert!(digest::first(&fixed).starts_with("commit Active"), "nobody is asked: {}", digest::first(&fixed));
+    let dark = scene(&label, Seen::Unknown(Blind::Forbidden), &["a@h:1", "b@h:1"]);
+    assert_eq!(resolved(&dark), ["a@h:1", "b@h:1"]);
+}
+
+#[test]
+fn l04_a_change_of_peers_is_no_reason_for_a_plan_or_a_write() {
+    let label = json!([{"label": {"selector": {"app": "x"}}}]);
+    let node = node::with_spec(&json!({"fullNode": {}, "peers": label}));
+    let mut scene = story::running(node);
+    assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
+    scene.observed.peers = Seen::Present(vec![peer("b"), peer("c")]);
+    assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
+    // An update that comes anyway brings them along.
+    scene.node.spec.image = "another".into();
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
+    let status = &commit.write().status;
+    assert_eq!(status.resolved_peers.len(), 2);
+    let plan = status.plan.as_ref().expect("a plan");
+    let patch = plan.tasks.iter().find(|t| t.task_type.as_str() == "config-patch").expect("the task");
+    let sent = patch.params.pointer("/files/config.toml/p2p/persistent-peers");
+    assert_eq!(sent, Some(&json!(status.resolved_peers.join(","))));
+}
