@@ -768,8 +768,8 @@ fn with_start(world: World<'_>, mut draft: StatusDraft<'_>, mut why: Vec<Waiting
         Scale::Do(effect) => settle(draft, vec![effect], decision::Rest::new(NOW, why)),
         Scale::Look(topics) => Decision::Look(topics),
         Scale::Wait(reason, at) => {
-            // What a live look has found may last for long (V2).
-            if world.observed.has_looked(&Topic::Pods) {
+            // What a live look has found on the claim may stay there for long (V2).
+            if matches!(reason, WaitingOn::Pod(_)) && world.observed.has_looked(&Topic::Pods) {
                 show_wait(&mut draft, &reason);
             }
             why.push(reason);

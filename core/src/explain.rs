@@ -34,6 +34,8 @@ pub enum WaitingOn {
     Terminating(Kind, String),
     /// The API server refused a write, or did not answer.
     WriteFailed(TaskType, String),
+    /// A start or a stop was refused; it is tried again.
+    NotScaled(String),
     /// The claim is not fit yet.
     Claim(String),
     /// A Secret is not fit yet.
@@ -94,7 +96,7 @@ impl WaitingOn {
             Self::ForeignObject(..) => "ForeignObject",
             Self::PreviousOwner(..) => "PreviousOwner",
             Self::Terminating(..) | Self::Deletion(_) => "Terminating",
-            Self::WriteFailed(..) => "WriteFailed",
+            Self::WriteFailed(..) | Self::NotScaled(_) => "WriteFailed",
             Self::Claim(_) => "ClaimNotReady",
             Self::Secret(_) => "SecretNotReady",
             Self::Pod(_) => "WaitingForPod",
@@ -139,6 +141,7 @@ impl fmt::Display for WaitingOn {
             | Self::Rival(text)
             | Self::Held(text)
             | Self::BackingOff(text)
+            | Self::NotScaled(text)
             | Self::Turn(text)
             | Self::NameTooLong(text) => f.write_str(text),
             Self::Paused => f.write_str("paused by spec.paused; set it to false to go on"),

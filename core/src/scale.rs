@@ -309,7 +309,7 @@ fn write(world: World<'_>, on: Target, field: Field) -> Scale {
     if let Some(fault) = world.observed.fault(&id) {
         // A conflict carries another version next time, so what is left here is worth a pause.
         let conflict = matches!(fault, Fault::Conflict(_));
-        let why = WaitingOn::Pod(format!(
+        let why = WaitingOn::NotScaled(format!(
             "{:?} {} could not be scaled: {}",
             object.kind,
             object.name,

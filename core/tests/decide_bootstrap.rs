@@ -8,7 +8,7 @@ use seinode_core::api::{TaskStatus, TaskType};
 use seinode_core::effect::{Fault, Op, Outcome};
 use seinode_core::render;
 use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
-use seinode_core::world::{Blind, Seen};
+use seinode_core::world::{Blind, Seen, Topic};
 use serde_json::{Value, json};
 
 /// The bootstrap plan is at this task; the bootstrap's Service and Job are there, its pod runs, and no StatefulSet exists.
@@ -279,4 +279,42 @@ fn each_row_of_its_removal() {
     let mut refused = scene;
     refused.observed.outcomes = vec![Outcome { effect: deletes[0].id.clone(), result }];
     assert_eq!(digest::of(&refused), "rest 5000ms: Job alice-bootstrap could not be deleted: 500");
+}
+
+#[test]
+fn w3_a_job_that_can_not_start_is_made_anew_for_another_image() {
+    let state = |name: &str, state: &Value| json!({"name": name, "ready": false, "image": "", "imageID": "", "restartCount": 0, "state": state});
+    let waiting = |task: &TaskType, init: &Value, seid: &Value| {
+        with(at(task), |s| {
+            let job = job(s, &json!({}));
+            let status = json!({
+                "initContainerStatuses": [state("seid-init", init), state("sei-sidecar", &json!({"running": {}}))],
+                "containerStatuses": [state("seid", seid)],
+            });
+            s.observed.pods = Seen::Present(vec![pod(&job, &status)]);
+            s.observed.looked = [Topic::Node, Topic::Neighbourhood, Topic::Job, Topic::Pods].into();
+            let snapshot =
+                s.node.spec.full_node.as_mut().and_then(|f| f.snapshot.as_mut()).expect("a snapshot");
+            snapshot.bootstrap_image = Some("registry.example.net/seid:corrected".to_owned());
+        })
+    };
+    let (typo, runs) = (json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({"running": {}}));
+    let done = json!({"terminated": {"exitCode": 0}});
+    let (restore, teardown) = (&TaskType::SnapshotRestore, &TaskType::TeardownBootstrap);
+    let rows = [
+        ("it can't be pulled", waiting(restore, &typo, &json!({"waiting": {}})), true),
+        ("it runs", waiting(restore, &done, &runs), false),
+        ("it has run", waiting(restore, &done, &done), false),
+        ("the bootstrap is over", waiting(teardown, &typo, &typo), false),
+    ];
+    for (word, scene, anew) in rows {
+        let mut scene = scene;
+        let effects = scene.settle().map(|d| law::effects(d, &scene.node)).unwrap_or_default();
+        let deletes = effects
+            .iter()
+            .any(|e| matches!(&e.op, Op::Delete { target, .. } if target.name == "alice-bootstrap"));
+        let tears_down = word == "the bootstrap is over";
+        assert_eq!(deletes, anew || tears_down, "{word}: {}", digest::of(&scene));
+        assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
+    }
 }

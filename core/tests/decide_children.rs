@@ -9,7 +9,7 @@ use seinode_core::Decision;
 use seinode_core::api::{ConditionType, FIELD_MANAGER, TaskType};
 use seinode_core::effect::{Base, Effect, Fault, Op, Outcome};
 use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
-use seinode_core::world::{Blind, Seen};
+use seinode_core::world::{Blind, Seen, Topic};
 use serde_json::{Value, json};
 
 /// The three tasks: kind, name and the words of what follows.
@@ -222,12 +222,32 @@ fn s22_each_child_that_is_gone_or_changed_is_applied_again_by_a_plan() {
         let mut changed = steady.clone();
         change(&mut changed, &task, |json| spoil(&task, json));
         assert_eq!(planned(&changed), [task.to_string()], "{kind} was changed");
-        let mut labelled = steady.clone();
-        change(&mut labelled, &task, |json| {
-            json["metadata"]["labels"]["team"] = json!("blue");
-            managed(json, json!({}), Some("meddler"));
-        });
-        assert_eq!(planned(&labelled), Vec::<String>::new(), "{kind}: a label of somebody else's");
+        // A label that we set once and render no more goes; the same label set by somebody else stays.
+        let labelled = |owned: &Value| {
+            let mut scene = steady.clone();
+            change(&mut scene, &task, |json| {
+                json["metadata"]["labels"]["team"] = json!("blue");
+                managed(json, owned.clone(), Some("meddler"));
+            });
+            scene
+        };
+        let ours = labelled(&json!({"f:metadata": {"f:labels": {"f:team": {}}}}));
+        assert_eq!(planned(&ours), [task.to_string()], "{kind}: ours, not rendered any more");
+        let mut applying = ours;
+        let Some(Decision::Commit(commit)) = applying.settle() else { panic!("{kind}: a plan") };
+        let write = commit.write().clone();
+        applying.store(&write);
+        applying.observed.looked.extend([Topic::ConfigMap, Topic::StatefulSet, Topic::Service]);
+        assert!(
+            digest::of(&applying).contains(&format!("apply {kind}")),
+            "{kind}: {}",
+            digest::of(&applying)
+        );
+        assert_eq!(
+            planned(&labelled(&json!({}))),
+            Vec::<String>::new(),
+            "{kind}: a label of somebody else's"
+        );
         // What is not ours or is going is left alone.
         for spare in [json!({"ownerReferences": null}), json!({"deletionTimestamp": "2026-11-24T12:00:00Z"})]
         {

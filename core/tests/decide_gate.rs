@@ -8,8 +8,8 @@ use std::time::Duration;
 use seinode_core::Decision;
 use seinode_core::api::{ConditionType, NodePhase, SeiNode, TaskType};
 use seinode_core::ident::TaskId;
-use seinode_core::testkit::{Scene, digest, law, node, story};
-use seinode_core::world::{Registry, Seen, SidecarTaskStatus};
+use seinode_core::testkit::{Scene, digest, law, node, object, story};
+use seinode_core::world::{Health, Registry, Seen, SidecarTaskStatus};
 use serde_json::json;
 
 fn entries(list: &[&str]) -> Registry {
@@ -263,7 +263,32 @@ fn l15_a_clock_that_jumps_back_does_not_prolong_a_back_off() {
 fn s21_an_invalid_spec_of_a_running_node_keeps_it_alive() {
     let mut scene = story::running(node::replayer());
     scene.node.spec.peers = None;
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
+    let write = commit.write().clone();
+    scene.store(&write);
     assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
+    // Its sidecar was restarted.
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Present(Health::NotReady);
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a plan") };
+    let tasks = commit.write().status.plan.iter().flat_map(|p| &p.tasks).map(|t| t.task_type.clone());
+    assert_eq!(tasks.collect::<Vec<_>>(), [TaskType::MarkReady]);
+}
+
+#[test]
+fn v3_an_invalid_edit_of_a_running_node_is_shown() {
+    let mut scene = story::running(node::replayer());
+    scene.node.spec.peers = None;
+    let held = digest::condition(&scene, &ConditionType::SpecHeld).expect("seeded");
+    assert_eq!((held.status.to_string().as_str(), held.reason.as_str()), ("True", "InvalidSpec"));
+    assert!(held.message.contains("peers"), "{}", held.message);
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    scene.node.spec.peers = node::replayer().spec.peers;
+    let held = digest::condition(&scene, &ConditionType::SpecHeld).expect("seeded");
+    assert_eq!(held.reason, "NotHeld");
 }
 
 #[test]

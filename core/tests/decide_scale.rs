@@ -78,6 +78,20 @@ fn invariant_1_no_start_next_to_a_pod_that_mounts_the_claim() {
 }
 
 #[test]
+fn v2_a_start_that_is_held_back_says_why() {
+    let mut scene = stopped(node::full());
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    let foreign = object::owned_by(object::pod(&sts, object::PodStage::Pending), None);
+    scene.observed.pods = Seen::Present(vec![foreign]);
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("seeded");
+    assert_eq!(ready.reason, "WaitingForPod");
+    assert!(ready.message.starts_with("pod alice-0 still mounts claim data-alice"), "{}", ready.message);
+    // Said once.
+    let mut scene = settled(scene);
+    assert!(matches!(scene.settle(), Some(seinode_core::Decision::Rest(_))), "{}", digest::of(&scene));
+}
+
+#[test]
 fn l07_unknown_pods_hold_the_start() {
     let mut scene = stopped(node::full());
     scene.observed.pods = Seen::Unknown(Blind::NotSynced);

@@ -64,8 +64,8 @@ pub const ALL: &[Mutation] = &[
             // The same is told by the plan as a whole otherwise.
             Edit {
                 file: "core/src/plan/supersede.rs",
-                text: "    template_differs(world, plan)\n}",
-                instead: "    template_differs(world, plan).filter(String::is_empty)\n}",
+                text: "    template_differs(world, plan).or_else(",
+                instead: "    template_differs(world, plan).filter(String::is_empty).or_else(",
             },
         ],
     },
