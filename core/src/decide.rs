@@ -109,8 +109,8 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     if let Some(topics) = steady::sidecar_ready(world, &mut draft) {
         return Decision::Look(topics);
     }
-    if draft.find(&ConditionType::StateSyncReady).is_none() {
-        // Shown once; a Running node needs no witnesses any more (V13).
+    if draft.find(&ConditionType::StateSyncReady).is_none() || !gate::witnesses::needs_registry(node) {
+        // A Running node needs no witnesses any more: it follows the spec, and never the registry (V13).
         let _ = gate::witnesses::gate(world, &mut draft);
     }
     draft.tidy();

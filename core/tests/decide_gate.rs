@@ -337,7 +337,24 @@ fn the_gate_is_shown_on_failed_and_paused_nodes_and_says_how_many_of_which_chain
     let mut unreadable = story::fresh(syncing(&[]));
     unreadable.observed.registry = Registry::Unreadable("permission denied".into());
     let condition = digest::condition(&unreadable, &ConditionType::StateSyncReady).expect("seeded");
-    assert!(condition.message.contains("permission denied"), "{}", condition.message);
+    let expected = "the witness registry can't be read for chain atlantic-2: permission denied";
+    assert_eq!(condition.message, expected);
+}
+
+#[test]
+fn a_running_node_shows_of_the_gate_what_its_spec_alone_tells() {
+    let shown = |scene: &Scene| {
+        let condition = digest::condition(scene, &ConditionType::StateSyncReady).expect("seeded");
+        (condition.reason, condition.message)
+    };
+    let mut scene = story::running(syncing(&["a:1", "b:1"]));
+    assert_eq!(shown(&scene).1, "2 witnesses for chain atlantic-2 from spec");
+    // From now on the registry would have a say: what was shown stays (V13).
+    scene.node.spec = syncing(&[]).spec;
+    scene.observed.registry = Registry::Unreadable("no such file".into());
+    assert_eq!(shown(&scene).0, "Ready");
+    scene.node.spec.full_node.as_mut().expect("a full node").snapshot = None;
+    assert_eq!(shown(&scene).0, "NotApplicable");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Stri
         {
             // It runs on as it is; only a restarted sidecar is marked ready (V3, S21).
             let text =
-                crate::draft::cut(&format!("nothing is carried out until the spec is mended: {error}"));
+                crate::draft::cut(&format!("no edit is carried out until the spec is mended: {error}"));
             draft.condition(ConditionType::SpecHeld, ConditionStatus::True, "InvalidSpec", &text);
             return None;
         }

@@ -46,10 +46,12 @@ fn resolve(world: World<'_>) -> (ConditionStatus, &'static str, String, Vec<Stri
     }
     match &world.observed.registry {
         Registry::NotAsked => {
-            (Unknown, "SyncerSourceError", "the witness registry was not read".into(), Vec::new())
+            let text = format!("the witness registry was not read for chain {chain}");
+            (Unknown, "SyncerSourceError", text, Vec::new())
         }
         Registry::Unreadable(error) => {
-            (Unknown, "SyncerSourceError", format!("the witness registry can't be read: {error}"), Vec::new())
+            let text = format!("the witness registry can't be read for chain {chain}: {error}");
+            (Unknown, "SyncerSourceError", text, Vec::new())
         }
         Registry::Entries(list) if list.len() >= FEWEST => (
             True,

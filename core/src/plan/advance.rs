@@ -188,12 +188,20 @@ fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Ti
         }
     }
     let latest = moments.into_iter().flatten().filter(|at| *at <= world.now).max().unwrap_or(world.now);
-    if world.observed.sidecar_tasks.present().is_some() {
+    if world.observed.sidecar_tasks.present().is_some() && !follows_unstored(world, status, task) {
         return latest;
     }
-    // In the dark an earlier task may have ended just now: no time limit starts from longer ago than the first mark.
+    // An earlier task may have ended just now: no time limit starts from longer ago than the first mark.
     let recent = world.now.checked_sub(retry::FIRST_MARK).unwrap_or(world.now);
     latest.max(recent)
+}
+
+/// Whether the task before this one is the operator's own and its end is not stored yet: nobody else has noted when it ended.
+fn follows_unstored(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> bool {
+    let tasks = status.plan.as_ref().map_or(&[][..], |p| &p.tasks);
+    let Some(before) = tasks.iter().take_while(|t| t.id != task.id).last() else { return false };
+    let stored = world.node.status.plan.iter().flat_map(|p| &p.tasks).find(|t| t.id == before.id);
+    !task::is_of_sidecar(&before.task_type) && stored.is_none_or(|t| t.status != TaskStatus::Complete)
 }
 
 /// Whether a task has been current for longer than it may: since its turn, its pod's start, or the last resume. Time in

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request as HttpRequest};
 use http_body_util::{BodyExt, Full};
 use k8s_openapi::jiff::Timestamp;
-use seinode_core::api::{ConditionType, SeiNode, SeiNodeStatus, TaskStatus};
+use seinode_core::api::{ConditionType, FINALIZER, SeiNode, SeiNodeStatus, TaskStatus};
 use seinode_core::ident::NodeKey;
 use seinode_core::plan::lint;
 use seinode_sim::api::{PatchType, Request, Verb};
@@ -115,7 +115,11 @@ impl Book {
             }
             (Verb::Patch(PatchType::Merge), Kind::SeiNode) => {
                 let list = request.body.pointer("/metadata/finalizers").and_then(Value::as_array);
-                let word = if list.is_some_and(|l| !l.is_empty()) { "put on" } else { "taken off" };
+                let word = if list.is_some_and(|l| l.iter().any(|f| f == FINALIZER)) {
+                    "put on"
+                } else {
+                    "taken off"
+                };
                 let end = if code < 300 { String::new() } else { format!(": {came_of_it}") };
                 format!("finalizer of {} {word}{end}", request.name)
             }
