@@ -162,8 +162,8 @@ pub const ALL: &[Mutation] = &[
         scope: "small-held",
         edits: &[Edit {
             file: "core/src/gate/held.rs",
-            text: "    if fields.is_empty() {\n        let text = \"the spec asks",
-            instead: "    if fields.len() < 9 {\n        let text = \"the spec asks",
+            text: "    if fields.is_empty() {",
+            instead: "    if fields.len() < 9 {",
         }],
     },
     Mutation {
