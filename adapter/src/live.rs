@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::error::PortError;
 use crate::events::Announcer;
 use crate::leader::Mandate;
+use crate::observe::ec2::Ec2;
 use crate::observe::together::Lists;
 pub use crate::observe::turn::Pace;
 use crate::observe::turn::Turns;
@@ -107,6 +108,8 @@ pub struct Live {
     /// How many nodes are updated at once.
     pub(crate) pace: Pace,
     pub(crate) turns: Mutex<Turns>,
+    /// EC2, for peers that specs name by tags.
+    pub(crate) ec2: Ec2,
     /// Lists past the cache that nodes share.
     pub(crate) lists: Lists,
     pub(crate) node_ids: Mutex<HashMap<String, RememberedId>>,
@@ -175,6 +178,7 @@ impl Live {
             silences: Mutex::new(HashMap::new()),
             pace: Pace::in_namespace("default"),
             turns: Mutex::default(),
+            ec2: Ec2::default(),
             lists: Lists::default(),
             node_ids: Mutex::new(HashMap::new()),
             audience: None,

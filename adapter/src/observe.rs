@@ -1,5 +1,6 @@
 //! Stores, live reads and sidecar answers into [`Observed`]. It never lies about age: what may be behind is `Unknown`.
 
+pub(crate) mod ec2;
 mod neighbourhood;
 mod sidecars;
 pub(crate) mod together;
@@ -205,7 +206,11 @@ async fn look(
         }
         Topic::Turn => observed.turn = turn::ask(live, node).await,
         Topic::Workflows => observed.workflows = workflows::of(live, node).await,
-        Topic::Peers => observed.peers = Seen::Present(sidecars::peers(live, node).await),
+        Topic::Peers => {
+            let (nodes, instances) = tokio::join!(sidecars::peers(live, node), live.ec2.ask(node));
+            observed.peers = Seen::Present(nodes);
+            observed.ec2 = instances;
+        }
     }
 }
 

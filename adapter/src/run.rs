@@ -79,7 +79,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         client.clone(),
         Arc::clone(&watches.caches),
         sidecars,
-        Settings { platform },
+        Settings { platform, asks_ec2: cfg!(feature = "ec2") },
         args.platform_file().map_or_else(|| RegistrySource::Text(String::new()), RegistrySource::File),
         Clock::system(),
         Arc::clone(&metrics),

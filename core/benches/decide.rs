@@ -1,6 +1,6 @@
 //! Time and allocations of one decision: of a node at rest, in the middle of a plan, and when a plan is built.
 //!
-//! `cargo bench -p seinode-core --all-features`. What surrounds a node grows with the fleet; the last group shows whether a
+//! `cargo bench -p seinode-core --features testkit`. What surrounds a node grows with the fleet; the last group shows whether a
 //! decision does.
 
 use divan::{AllocProfiler, Bencher, black_box};

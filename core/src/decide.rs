@@ -62,6 +62,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     }
     let mut draft = StatusDraft::open(node, world.now);
     seed(&mut draft, node);
+    peers::show_ec2(world, &mut draft);
     let held = gate::held::gate(world, &mut draft);
     if node.spec.paused == Some(true) {
         return paused(world, draft);
@@ -299,7 +300,7 @@ fn compare_config(world: World<'_>, draft: &mut StatusDraft<'_>) -> Compared {
         return Compared::Look(needed);
     }
     let Some(records) = observed.sidecar_tasks.present() else { return Compared::InTheDark };
-    let peers = peers::resolve(world.node, &observed.peers, &world.node.status.resolved_peers);
+    let peers = peers::resolve(world.node, observed, &world.node.status.resolved_peers);
     config::compare(draft, records.values(), &peers);
     Compared::Done
 }
@@ -486,7 +487,7 @@ fn resolve<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Result<Resolved<'a>
     if let Some(topic) = peers::unseen(world) {
         return Err(Decision::Look([topic].into()));
     }
-    let peers = peers::resolve(node, &world.observed.peers, &node.status.resolved_peers);
+    let peers = peers::resolve(node, world.observed, &node.status.resolved_peers);
     Ok(Resolved { node, peers, witnesses: draft.status().resolved_state_syncers.clone() })
 }
 

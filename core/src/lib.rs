@@ -42,7 +42,7 @@ pub use decide::decide;
 pub use decision::Decision;
 pub use failure::RETRY as RETRY_ANNOTATION;
 pub use gate::witnesses::needs_registry;
-pub use peers::selects as selects_peer;
+pub use peers::{Instance as Ec2Instance, selects as selects_peer};
 pub use pod::is_near as is_near_pod;
 pub use scale::PAUSED_GENERATION;
 pub use steady::{HEALTH_POLL, HEALTH_RETRY};

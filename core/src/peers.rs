@@ -1,14 +1,19 @@
 //! Peers of a node, from its sources in order; sorted and unique (`seinode.md` 14).
 
+mod ec2;
+
 use std::collections::BTreeSet;
 
 use crate::api::SeiNode;
-use crate::api::node::{LabelPeers, SeiNodeSpec};
-use crate::world::{PeerNode, Seen, Topic, World};
+use crate::api::node::LabelPeers;
+pub use crate::peers::ec2::Instance;
+pub(crate) use crate::peers::ec2::show as show_ec2;
+use crate::world::{Observed, PeerNode, Seen, Topic, World};
 
-/// Whether the peers of a node depend on other SeiNodes.
-fn needs_nodes(spec: &SeiNodeSpec) -> bool {
-    spec.peers.iter().flatten().any(|p| p.label.is_some())
+/// Whether the peers of a node depend on anything but its spec.
+fn needs_look(world: World<'_>) -> bool {
+    let by_label = world.node.spec.peers.iter().flatten().any(|p| p.label.is_some());
+    by_label || (world.settings.asks_ec2 && ec2::is_named(world.node))
 }
 
 /// Whether a label source of `node` selects the SeiNode of this namespace and these labels. The adapter uses it to find
@@ -34,23 +39,30 @@ fn source_selects(
 
 /// What has to be looked at before the peers of a node can be resolved, if anything.
 pub(crate) fn unseen(world: World<'_>) -> Option<Topic> {
-    (needs_nodes(&world.node.spec) && !world.observed.has_looked(&Topic::Peers)).then_some(Topic::Peers)
+    (needs_look(world) && !world.observed.has_looked(&Topic::Peers)).then_some(Topic::Peers)
 }
 
 /// The resolved list. `prior` is what was resolved before: it fills in for peers that can't be asked now.
-pub(crate) fn resolve(node: &SeiNode, nodes: &Seen<Vec<PeerNode>>, prior: &[String]) -> Vec<String> {
+pub(crate) fn resolve(node: &SeiNode, observed: &Observed, prior: &[String]) -> Vec<String> {
     let mut out = BTreeSet::new();
+    let mut told = observed.ec2.iter();
     for source in node.spec.peers.iter().flatten() {
         if let Some(fixed) = &source.fixed {
             out.extend(fixed.addresses.iter().cloned());
         }
         if source.ec2_tags.is_some() {
-            // EC2 is not asked by this build: what was resolved earlier stays, but for addresses inside the cluster,
-            // which the label sources answer for (S26).
-            out.extend(prior.iter().filter(|p| !p.ends_with(CLUSTER_ADDRESS)).cloned());
+            match told.next() {
+                Some(Seen::Present(instances)) => out.extend(instances.iter().filter_map(Instance::peer)),
+                Some(Seen::Absent) => {}
+                // What was resolved earlier stays, but for addresses inside the cluster, which the label sources answer
+                // for (S26).
+                Some(Seen::Unknown(_)) | None => {
+                    out.extend(prior.iter().filter(|p| !p.ends_with(CLUSTER_ADDRESS)).cloned());
+                }
+            }
         }
         if let Some(label) = &source.label {
-            out.extend(by_label(node, label, nodes, prior));
+            out.extend(by_label(node, label, &observed.peers, prior));
         }
     }
     // One node by two sources is one peer: the first address of an id counts (S25).
@@ -134,7 +146,7 @@ mod tests {
         ]);
         let prior = ["kk@known-0.known.ns.svc.cluster.local:26656".to_owned()];
         assert_eq!(
-            resolve(&node, &nodes, &prior),
+            resolve(&node, &seeing(nodes), &prior),
             [
                 "a@h:1",
                 "bb@b-0.b.ns.svc.cluster.local:26656",
@@ -150,13 +162,31 @@ mod tests {
             &json!([{"static": {"addresses": ["bb@a.example.net:1"]}}, {"label": {"selector": {"app": "x"}}}]),
         );
         let nodes = Seen::Present(vec![peer("b", "c", Seen::Present("bb".into()))]);
-        assert_eq!(resolve(&node, &nodes, &[]), ["bb@a.example.net:1"]);
+        assert_eq!(resolve(&node, &seeing(nodes), &[]), ["bb@a.example.net:1"]);
     }
 
     #[test]
     fn s26_cluster_addresses_do_not_stay_for_ever_when_ec2_is_silent() {
         let node = node(&json!([{"ec2Tags": {"region": "r", "tags": {"a": "b"}}}]));
         let prior = ["e@1.2.3.4:26656".to_owned(), "x@gone-0.gone.ns.svc.cluster.local:26656".to_owned()];
-        assert_eq!(resolve(&node, &Seen::default(), &prior), ["e@1.2.3.4:26656"]);
+        assert_eq!(resolve(&node, &Observed::default(), &prior), ["e@1.2.3.4:26656"]);
+        let failed = Seen::Unknown(Blind::Unreachable("throttled".into()));
+        let silent = Observed { ec2: vec![failed], ..Observed::default() };
+        assert_eq!(resolve(&node, &silent, &prior), ["e@1.2.3.4:26656"]);
+        // What EC2 tells replaces what it told earlier.
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        let fresh = Instance {
+            tags: BTreeMap::from([("sei.io/node-id".into(), id.into())]),
+            hosts: ["new.example.net".into(), String::new(), String::new(), String::new()],
+        };
+        let told =
+            Observed { ec2: vec![Seen::Present(vec![fresh, Instance::default()])], ..Observed::default() };
+        assert_eq!(resolve(&node, &told, &prior), [format!("{id}@new.example.net:26656")]);
+        let told = Observed { ec2: vec![Seen::Present(Vec::new())], ..Observed::default() };
+        assert_eq!(resolve(&node, &told, &prior), Vec::<String>::new(), "none is left");
+    }
+
+    fn seeing(nodes: Seen<Vec<PeerNode>>) -> Observed {
+        Observed { peers: nodes, ..Observed::default() }
     }
 }

@@ -18,6 +18,7 @@ use crate::api::workflow::Workflow;
 use crate::api::{SeiNode, Stamp};
 use crate::effect::{Fault, Outcome};
 use crate::ident::{EffectId, TaskId};
+use crate::peers::Instance;
 use crate::platform::Platform;
 use crate::rivals::Neighbourhood;
 
@@ -39,6 +40,8 @@ pub struct World<'a> {
 pub struct Settings {
     /// The platform file, checked.
     pub platform: Platform,
+    /// Whether this build of the operator asks EC2 for peers.
+    pub asks_ec2: bool,
 }
 
 /// What surrounds a node.
@@ -70,6 +73,8 @@ pub struct Observed {
     pub silence: Duration,
     /// SeiNodes that a label peer source of this node selects.
     pub peers: Seen<Vec<PeerNode>>,
+    /// What EC2 answered to each source of the spec that names tags, in their order; none where it was not asked.
+    pub ec2: Vec<Seen<Vec<Instance>>>,
     /// What of the namespace concerns the node's keys and its claim.
     pub neighbourhood: Seen<Neighbourhood>,
     /// Workflows of the namespace that are for this node; absent where their kind is not installed.
@@ -121,7 +126,7 @@ pub enum Topic {
     Health,
     /// The sidecar's records.
     SidecarTasks,
-    /// Label peers and their node ids.
+    /// Label peers and their node ids, and EC2 instances.
     Peers,
     /// Nodes, StatefulSets, Jobs and pods of the namespace, for keys and claims.
     Neighbourhood,

@@ -301,7 +301,7 @@ fn w3_a_job_that_can_not_start_is_made_anew_for_another_image() {
     let (typo, runs) = (json!({"waiting": {"reason": "ImagePullBackOff"}}), json!({"running": {}}));
     let done = json!({"terminated": {"exitCode": 0}});
     let (restore, teardown) = (&TaskType::SnapshotRestore, &TaskType::TeardownBootstrap);
-    let rows = [
+    let rows = vec![
         ("it can't be pulled", waiting(restore, &typo, &json!({"waiting": {}})), true),
         ("it runs", waiting(restore, &done, &runs), false),
         ("it has run", waiting(restore, &done, &done), false),

@@ -3,9 +3,10 @@
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
 #![allow(clippy::type_complexity, reason = "a table of rows, read top down")]
 
-use seinode_core::Decision;
+use seinode_core::api::ConditionType;
 use seinode_core::testkit::{Scene, digest, node, story};
 use seinode_core::world::{Blind, PeerNode, Seen, Topic};
+use seinode_core::{Decision, Ec2Instance};
 use serde_json::{Value, json};
 
 fn peer(name: &str) -> PeerNode {
@@ -173,4 +174,87 @@ fn l04_a_change_of_peers_is_no_reason_for_a_plan_or_a_write() {
     let patch = plan.tasks.iter().find(|t| t.task_type.as_str() == "config-patch").expect("the task");
     let sent = patch.params.pointer("/files/config.toml/p2p/persistent-peers");
     assert_eq!(sent, Some(&json!(status.resolved_peers.join(","))));
+}
+
+const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn instance(host: &str) -> Ec2Instance {
+    let hosts = [host.to_owned(), String::new(), String::new(), String::new()];
+    Ec2Instance { tags: [("sei.io/node-id".to_owned(), ID.to_owned())].into(), hosts }
+}
+
+/// The node with one EC2 source, of an operator that asks EC2 and is answered so.
+fn asking(answers: Vec<Seen<Vec<Ec2Instance>>>) -> Scene {
+    let source = json!([{"ec2Tags": {"region": "eu-west-1", "tags": {"role": "rpc"}}}]);
+    let mut scene = scene(&source, Seen::Present(Vec::new()), &["old@1.2.3.4:26656"]);
+    scene.settings.asks_ec2 = true;
+    scene.observed.ec2 = answers;
+    scene
+}
+
+fn ec2(scene: &Scene) -> Option<(String, String)> {
+    let condition = digest::condition(scene, &ConditionType::Ec2PeersResolved)?;
+    Some((format!("{}/{}", condition.status, condition.reason), condition.message))
+}
+
+#[test]
+fn s26_each_answer_of_ec2_and_what_is_shown_of_it() {
+    let failed = || Seen::Unknown(Blind::Unreachable("EC2 answered UnauthorizedOperation".into()));
+    let fresh = format!("{ID}@new.example.net:26656");
+    let rows: Vec<(&str, Scene, &str, Vec<String>)> = vec![
+        (
+            "told",
+            asking(vec![Seen::Present(vec![instance("new.example.net")])]),
+            "True/Resolved",
+            vec![fresh],
+        ),
+        ("told that there is none", asking(vec![Seen::Present(vec![])]), "True/Resolved", vec![]),
+        ("failed", asking(vec![failed()]), "False/AskFailed", vec!["old@1.2.3.4:26656".into()]),
+        ("no answer", asking(vec![]), "False/AskFailed", vec!["old@1.2.3.4:26656".into()]),
+        (
+            "a build that does not ask",
+            {
+                let mut scene = asking(vec![]);
+                scene.settings.asks_ec2 = false;
+                scene
+            },
+            "False/NotAsked",
+            vec!["old@1.2.3.4:26656".into()],
+        ),
+    ];
+    for (word, mut scene, condition, peers) in rows {
+        if scene.settings.asks_ec2 {
+            assert!(digest::first(&scene).contains("Peers"), "{word}: it is asked first");
+        }
+        assert_eq!(resolved(&scene), peers, "{word}");
+        let _ = scene.settle();
+        assert_eq!(ec2(&scene).expect("shown").0, condition, "{word}");
+    }
+    let (_, message) = ec2(&{
+        let mut scene = asking(vec![failed()]);
+        let _ = scene.settle();
+        scene
+    })
+    .expect("shown");
+    assert!(message.contains("eu-west-1") && message.contains("UnauthorizedOperation"), "{message}");
+}
+
+#[test]
+fn s26_ec2_is_shown_on_nodes_that_name_it_and_costs_a_running_node_nothing() {
+    assert_eq!(ec2(&story::running(node::full())), None, "not named");
+    let mut scene = story::running(node::full());
+    scene.node.spec.peers = asking(vec![]).node.spec.peers;
+    scene.settings.asks_ec2 = true;
+    let unseen = ec2(&scene).expect("shown");
+    assert_eq!(unseen.0, "Unknown/NotResolved");
+    scene.settings.asks_ec2 = false;
+    assert_eq!(ec2(&scene).expect("shown").0, "False/NotAsked");
+    // Once that is stored an idle node asks nobody and writes nothing.
+    while let Some(Decision::Commit(commit)) = scene.settle() {
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    assert!(digest::first(&scene).starts_with("rest"), "{}", digest::first(&scene));
+    scene.node.spec.peers = None;
+    assert_eq!(ec2(&scene).expect("it stays").0, "False/NotApplicable");
 }

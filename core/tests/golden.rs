@@ -70,7 +70,7 @@ fn recorded(folder: &Path) -> Option<Scene> {
     node.metadata.resource_version = Some("100".to_owned());
     node.metadata.finalizers = Some(vec![seinode_core::api::FINALIZER.to_owned()]);
     let file = platform::parse(&read("platform.yaml")?).ok()?;
-    let settings = Settings { platform: file.check().ok()? };
+    let settings = Settings { platform: file.check().ok()?, asks_ec2: false };
     let mut scene = Scene { settings, ..story::fresh(node) };
     scene.observed.registry = Registry::Entries(platform::witnesses(&file, &scene.node.spec.chain_id));
     scene.observed.data_pvc = Seen::Absent;

@@ -65,7 +65,7 @@ async fn a_panic_over_one_node_is_counted_and_the_others_go_on() {
         client,
         Arc::clone(&watches.caches),
         Sidecars::new(transport(kubelet.sidecars()), url, TokenSource::None),
-        Settings { platform: Platform::builtin() },
+        Settings { platform: Platform::builtin(), asks_ec2: false },
         RegistrySource::Text(platform::BUILTIN.to_owned()),
         Clock::starting_at(start),
         Arc::clone(&metrics),

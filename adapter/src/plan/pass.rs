@@ -50,7 +50,7 @@ pub fn pass(
     surroundings: &mut Surroundings,
     now: Timestamp,
 ) -> Result<Outcome, PassError> {
-    let settings = Settings { platform: platform.clone() };
+    let settings = Settings { platform: platform.clone(), asks_ec2: false };
     let mut topics = None;
     for _ in 0..LOOKS {
         let world = World { node, observed: surroundings.seen(), settings: &settings, now };

@@ -122,7 +122,7 @@ impl Pretend {
             client,
             Arc::clone(&watches.caches),
             Sidecars::new(transport, template, TokenSource::None),
-            Settings { platform: self.platform.clone() },
+            Settings { platform: self.platform.clone(), asks_ec2: false },
             self.registry.clone(),
             Clock::starting_at(self.clock.now()),
             Arc::new(Metrics::new()),

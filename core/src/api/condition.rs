@@ -43,6 +43,8 @@ open_enum! {
         ChildContested = "ChildContested",
         /// Another node has the same key or the same claim.
         KeyConflict = "KeyConflict",
+        /// EC2 was asked for the peers that the spec names by tags; of such nodes only.
+        Ec2PeersResolved = "Ec2PeersResolved",
     }
 }
 

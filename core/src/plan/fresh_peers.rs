@@ -45,7 +45,7 @@ pub(crate) fn before(world: World<'_>, draft: &StatusDraft<'_>, index: usize, ta
         return Patch::Look([topic].into());
     }
     let known = draft.status();
-    let resolved = peers::resolve(world.node, &observed.peers, &known.resolved_peers);
+    let resolved = peers::resolve(world.node, observed, &known.resolved_peers);
     let params = intent::config_patch(world.node, &resolved);
     let Some(plan) = known.plan.as_ref().filter(|_| intent::patched_peers(&params) != Some(written)) else {
         return Patch::NotNeeded;

@@ -29,7 +29,7 @@ pub struct Scene {
 impl Scene {
     /// The node with nothing known around it, at [`noon`], with the built-in platform.
     pub fn of(node: SeiNode) -> Self {
-        let settings = Settings { platform: Platform::builtin() };
+        let settings = Settings { platform: Platform::builtin(), asks_ec2: false };
         let observed = Observed {
             neighbourhood: Seen::Absent,
             workflows: Seen::Absent,

@@ -222,7 +222,7 @@ impl View {
     /// The world as `decide` takes it.
     pub(crate) fn scene(&self) -> Scene {
         let node = SeiNode::clone(&self.node);
-        let settings = Settings { platform: Platform::builtin() };
+        let settings = Settings { platform: Platform::builtin(), asks_ec2: false };
         let secret = object::fit_secret(&node);
         let secrets = object::secret_names(&node).into_iter();
         let ready = |ready: bool| if ready { Health::Ready } else { Health::NotReady };
@@ -253,6 +253,7 @@ impl View {
             },
             silence: Duration::ZERO,
             peers: Seen::Present(Vec::new()),
+            ec2: Vec::new(),
             neighbourhood: match &self.around {
                 Some(around) => Seen::Present(gather(&self.node, around)),
                 None if self.looked.contains(&Topic::Neighbourhood) => Seen::Unknown(dark()),

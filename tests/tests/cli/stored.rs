@@ -114,7 +114,8 @@ fn read(case: &str, file: &str) -> String {
 }
 
 fn settings(case: &str) -> Settings {
-    Settings { platform: platform::parse(&read(case, "platform.yaml")).unwrap().check().unwrap() }
+    let platform = platform::parse(&read(case, "platform.yaml")).unwrap().check().unwrap();
+    Settings { platform, asks_ec2: false }
 }
 
 /// Creates the children of a Running node, with a pod that serves.

@@ -35,7 +35,7 @@ fn stalled(stage: &Stage, stop: &CancellationToken) -> Live {
         client,
         Arc::clone(&watches.caches),
         Sidecars::new(Sidecars::http(), "http://127.0.0.1:9/{namespace}/{name}".into(), TokenSource::None),
-        Settings { platform: Platform::builtin() },
+        Settings { platform: Platform::builtin(), asks_ec2: false },
         RegistrySource::Text(String::new()),
         Clock::system(),
         Arc::new(Metrics::new()),

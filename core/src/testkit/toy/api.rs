@@ -42,6 +42,7 @@ impl Toy {
             },
             silence: Duration::ZERO,
             peers: Seen::Present(Vec::new()),
+            ec2: Vec::new(),
             registry: Registry::Entries(vec!["a.example.net:26657".into(), "b.example.net:26657".into()]),
             outcomes: outcomes.to_vec(),
             looked: looked.clone(),

@@ -73,7 +73,7 @@ pub struct Toy {
 impl Toy {
     /// A world with this node and, if it imports one, its claim.
     pub fn of(node: SeiNode) -> Self {
-        let settings = Settings { platform: Platform::builtin() };
+        let settings = Settings { platform: Platform::builtin(), asks_ec2: false };
         let imports = mode::imported_claim_name(&node.spec).is_some();
         let claim = imports.then(|| object::claim(&node, &settings.platform));
         let volume = imports.then(|| object::volume(&node, &settings.platform));
