@@ -258,3 +258,51 @@ fn s26_ec2_is_shown_on_nodes_that_name_it_and_costs_a_running_node_nothing() {
     scene.node.spec.peers = None;
     assert_eq!(ec2(&scene).expect("it stays").0, "False/NotApplicable");
 }
+
+#[test]
+fn s26_what_was_said_before_ec2_could_be_asked_does_not_stay() {
+    let mut scene = story::running(node::full());
+    let sources = asking(vec![]).node.spec.peers;
+    let mut shown = |asks: bool, named: bool| {
+        scene.settings.asks_ec2 = asks;
+        scene.node.spec.peers = sources.clone().filter(|_| named);
+        while let Some(Decision::Commit(commit)) = scene.settle() {
+            let write = commit.write().clone();
+            scene.store(&write);
+        }
+        ec2(&scene).expect("shown").0
+    };
+    let rows = [
+        ("a build that does not ask", false, true, "False/NotAsked"),
+        ("the next one asks", true, true, "Unknown/NotResolved"),
+        ("the spec names none any more", true, false, "False/NotApplicable"),
+        ("it names some again", true, true, "Unknown/NotResolved"),
+    ];
+    for (word, asks, named, wanted) in rows {
+        assert_eq!(shown(asks, named), wanted, "{word}");
+    }
+}
+
+#[test]
+fn l01_s26_an_idle_node_asks_ec2_nothing() {
+    let mut scene = story::running(node::full());
+    scene.node.spec.peers = asking(vec![]).node.spec.peers;
+    scene.node.metadata.generation = Some(2);
+    scene.settings.asks_ec2 = true;
+    scene.observed.ec2 = vec![Seen::Present(vec![instance("new.example.net")])];
+    while let Some(Decision::Commit(commit)) = scene.settle() {
+        let write = commit.write().clone();
+        scene.store(&write);
+    }
+    assert_eq!(
+        ec2(&scene).expect("shown").0,
+        "True/Resolved",
+        "asked once, to compare the config with the new spec"
+    );
+    assert!(digest::first(&scene).starts_with("rest"), "{}", digest::first(&scene));
+    // Nor does what EC2 would tell now make a write.
+    for now in [Seen::Present(vec![]), Seen::Unknown(Blind::Unreachable("no connection".into()))] {
+        scene.observed.ec2 = vec![now];
+        assert!(digest::first(&scene).starts_with("rest"), "{}", digest::first(&scene));
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::SeiNode;
-use crate::api::condition::{ConditionStatus, ConditionType};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType};
 use crate::draft::{StatusDraft, cut};
 use crate::world::{Seen, Topic, World};
 
@@ -65,7 +65,16 @@ pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) {
         return;
     }
     if !world.observed.has_looked(&Topic::Peers) {
-        draft.seed(kind, Unknown, "NotResolved", "EC2 is asked when the peers are resolved for a plan");
+        // What EC2 told stays until it is asked again; what was said before anybody could ask it is not true any more.
+        let was_asked = |c: &Condition| matches!(c.reason.as_str(), "Resolved" | "AskFailed");
+        if !draft.find(&kind).is_some_and(was_asked) {
+            draft.condition(
+                kind,
+                Unknown,
+                "NotResolved",
+                "EC2 is asked when the peers are resolved for a plan",
+            );
+        }
         return;
     }
     let sources = world.node.spec.peers.iter().flatten().filter_map(|source| source.ec2_tags.as_ref());
