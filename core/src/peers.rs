@@ -44,47 +44,46 @@ pub(crate) fn unseen(world: World<'_>) -> Option<Topic> {
 
 /// The resolved list. `prior` is what was resolved before: it fills in for peers that can't be asked now.
 pub(crate) fn resolve(node: &SeiNode, observed: &Observed, prior: &[String]) -> Vec<String> {
-    let mut out = BTreeSet::new();
+    let (mut today, mut kept) = (BTreeSet::new(), BTreeSet::new());
     let mut told = observed.ec2.iter();
     for source in node.spec.peers.iter().flatten() {
         if let Some(fixed) = &source.fixed {
-            out.extend(fixed.addresses.iter().cloned());
+            today.extend(fixed.addresses.iter().cloned());
         }
         if source.ec2_tags.is_some() {
             match told.next() {
-                Some(Seen::Present(instances)) => out.extend(instances.iter().filter_map(Instance::peer)),
+                Some(Seen::Present(instances)) => today.extend(instances.iter().filter_map(Instance::peer)),
                 Some(Seen::Absent) => {}
                 // What was resolved earlier stays, but for addresses inside the cluster, which the label sources answer
                 // for (S26).
                 Some(Seen::Unknown(_)) | None => {
-                    out.extend(prior.iter().filter(|p| !p.ends_with(CLUSTER_ADDRESS)).cloned());
+                    kept.extend(prior.iter().filter(|p| !p.ends_with(CLUSTER_ADDRESS)).cloned());
                 }
             }
         }
         if let Some(label) = &source.label {
-            out.extend(by_label(node, label, &observed.peers, prior));
+            match &observed.peers {
+                Seen::Present(nodes) => today.extend(by_label(node, label, nodes, prior)),
+                // Nothing is known of other nodes: what was resolved earlier stays.
+                Seen::Absent | Seen::Unknown(_) => kept.extend(prior.iter().cloned()),
+            }
         }
     }
-    // One node by two sources is one peer: the first address of an id counts (S25).
+    // One node by two sources is one peer: the first address of an id counts (S25), one of today before one that was kept.
     let mut ids = BTreeSet::new();
-    out.into_iter()
+    today
+        .into_iter()
+        .chain(kept)
         .filter(|entry| entry.split_once('@').is_none_or(|(id, _)| ids.insert(id.to_owned())))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .collect()
 }
 
 /// How an address inside the cluster ends.
 const CLUSTER_ADDRESS: &str = ".svc.cluster.local:26656";
 
-fn by_label(
-    node: &SeiNode,
-    source: &LabelPeers,
-    nodes: &Seen<Vec<PeerNode>>,
-    prior: &[String],
-) -> Vec<String> {
-    let Some(nodes) = nodes.present() else {
-        // Nothing is known of other nodes: what was resolved earlier stays.
-        return prior.to_vec();
-    };
+fn by_label(node: &SeiNode, source: &LabelPeers, nodes: &[PeerNode], prior: &[String]) -> Vec<String> {
     nodes
         .iter()
         .filter(|p| source_selects(source, node.namespace(), &p.namespace, &p.labels))
@@ -163,6 +162,15 @@ mod tests {
         );
         let nodes = Seen::Present(vec![peer("b", "c", Seen::Present("bb".into()))]);
         assert_eq!(resolve(&node, &seeing(nodes), &[]), ["bb@a.example.net:1"]);
+    }
+
+    #[test]
+    fn s25_s26_an_address_of_today_comes_before_one_that_was_kept() {
+        let prior = ["aa@1.2.3.4:1", "bb@1.2.3.4:2"].map(str::to_owned);
+        let node = node(&json!([
+            {"ec2Tags": {"region": "r", "tags": {"a": "b"}}}, {"static": {"addresses": ["aa@5.6.7.8:1"]}}
+        ]));
+        assert_eq!(resolve(&node, &Observed::default(), &prior), ["aa@5.6.7.8:1", "bb@1.2.3.4:2"]);
     }
 
     #[test]
