@@ -1,7 +1,7 @@
 //! EC2 through the AWS SDK: one question per region and tags, remembered for a while.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -20,18 +20,22 @@ use tracing::warn;
 
 /// Time limit of one question, all its pages and the credentials included.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How many instances a page has at most: EC2 throttles requests without a limit first.
+const PAGE: i32 = 1000;
 /// How long an answer counts. A failure counts shorter.
 const GOOD_FOR: Duration = Duration::from_mins(1);
 const FAILURE_FOR: Duration = Duration::from_secs(10);
 
 type Question = (String, BTreeMap<String, String>);
 type Answer = Seen<Vec<Ec2Instance>>;
+/// The last answer to a question, and when it came. Who asks holds it, so that others wait for the same answer.
+type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Answer)>>>;
 
 /// EC2.
 #[derive(Default)]
 pub(crate) struct Ec2 {
     clients: Mutex<HashMap<String, Client>>,
-    answers: Mutex<HashMap<Question, (Instant, Answer)>>,
+    answers: Mutex<HashMap<Question, Slot>>,
     /// What tests use in place of the configuration of the environment.
     pub(super) config: Option<SdkConfig>,
 }
@@ -44,9 +48,12 @@ impl Ec2 {
     }
 
     async fn answer(&self, source: &Ec2Tags) -> Answer {
-        let question = (source.region.clone(), source.tags.clone());
-        if let Some(known) = self.known(&question) {
-            return known;
+        let slot = self.slot(source);
+        let mut slot = slot.lock().await;
+        if let Some((at, answer)) = &*slot
+            && is_good(*at, answer)
+        {
+            return answer.clone();
         }
         let answer = match tokio::time::timeout(LIMIT, self.instances(source)).await {
             Ok(Ok(instances)) => Seen::Present(instances),
@@ -56,17 +63,18 @@ impl Ec2 {
             }
             Err(_) => Seen::Unknown(Blind::Unreachable(format!("no answer within {} s", LIMIT.as_secs()))),
         };
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);
-        answers.insert(question, (Instant::now(), answer.clone()));
+        *slot = Some((Instant::now(), answer.clone()));
         answer
     }
 
-    fn known(&self, question: &Question) -> Option<Answer> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, answer) = answers.get(question)?;
-        let good_for = if answer.present().is_some() { GOOD_FOR } else { FAILURE_FOR };
-        (at.elapsed() < good_for).then(|| answer.clone())
+    /// Where the answer for a source is; answers that count no more and that nobody waits for are forgotten.
+    fn slot(&self, source: &Ec2Tags) -> Slot {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = |slot: &Slot| {
+            slot.try_lock().is_ok_and(|slot| slot.as_ref().is_some_and(|(at, answer)| is_good(*at, answer)))
+        };
+        answers.retain(|_, slot| Arc::strong_count(slot) > 1 || counts(slot));
+        Arc::clone(answers.entry((source.region.clone(), source.tags.clone())).or_default())
     }
 
     /// Every running instance with the tags.
@@ -78,7 +86,8 @@ impl Ec2 {
         let tags = source.tags.iter().map(|(key, value)| filter(&format!("tag:{key}"), value));
         let filters = [filter("instance-state-name", "running")].into_iter().chain(tags).collect();
         let client = self.client(&source.region).await;
-        let mut pages = client.describe_instances().set_filters(Some(filters)).into_paginator().send();
+        let mut pages =
+            client.describe_instances().set_filters(Some(filters)).max_results(PAGE).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page?;
@@ -101,6 +110,11 @@ impl Ec2 {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.entry(region.to_owned()).or_insert(client).clone()
     }
+}
+
+/// Whether an answer of that time still counts.
+fn is_good(at: Instant, answer: &Answer) -> bool {
+    at.elapsed() < if answer.present().is_some() { GOOD_FOR } else { FAILURE_FOR }
 }
 
 /// HTTPS by the TLS library that the rest of the program uses.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::{Credentials, SharedCredentialsProvider};
 use axum::Router;
 use axum::http::StatusCode;
@@ -90,6 +92,7 @@ async fn every_page_is_read_and_an_answer_is_remembered() {
     let first = asked.lock().unwrap()[0].clone();
     for part in [
         "Action=DescribeInstances",
+        "MaxResults=1000",
         "Filter.1.Name=instance-state-name&Filter.1.Value.1=running",
         "Filter.2.Name=tag%3Arole&Filter.2.Value.1=rpc",
     ] {
@@ -111,6 +114,40 @@ async fn what_goes_wrong_is_told_by_its_class_and_alone() {
     let before = asked.lock().unwrap().len();
     ec2.ask(&node).await;
     assert_eq!(asked.lock().unwrap().len(), before, "not asked again right away");
+}
+
+#[tokio::test]
+async fn who_asks_at_once_waits_for_one_answer() {
+    let (ec2, asked) = pretend(answers).await;
+    let twice = node(&[("eu-west-1", "rpc"), ("eu-west-1", "rpc")]);
+    let (one, other) = tokio::join!(ec2.ask(&twice), ec2.ask(&twice));
+    assert_eq!(one, other);
+    assert_eq!(one[0], one[1]);
+    assert_eq!(asked.lock().unwrap().len(), 2, "two pages, once");
+}
+
+#[tokio::test]
+async fn what_can_not_be_sent_is_told_and_not_sent() {
+    let (mut ec2, asked) = pretend(answers).await;
+    let told = ec2.ask(&node(&[("eu-west-1.example.net/#", "rpc")])).await;
+    assert_eq!(told[0].blind().unwrap().to_string(), "the request could not be made");
+    let account = StaticConfiguration {
+        web_identity_token_file: "/nowhere/token".into(),
+        role_arn: "arn:aws:iam::123456789012:role/seinode".into(),
+        session_name: "test".into(),
+    };
+    let nobody = WebIdentityTokenCredentialsProvider::builder()
+        .configure(
+            &ProviderConfig::empty().with_http_client(https()).with_region(Some(Region::new("eu-west-1"))),
+        )
+        .static_configuration(account)
+        .build();
+    let config = ec2.config.take().unwrap().into_builder();
+    ec2.config = Some(config.credentials_provider(SharedCredentialsProvider::new(nobody)).build());
+    let told = ec2.ask(&node(&[("eu-west-1", "rpc")])).await;
+    let wanted = "the request could not be sent: see the log about credentials";
+    assert_eq!(told[0].blind().unwrap().to_string(), wanted);
+    assert_eq!(*asked.lock().unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
