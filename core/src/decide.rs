@@ -112,7 +112,7 @@ fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option<String>) -
     }
     if draft.find(&ConditionType::StateSyncReady).is_none() || !gate::witnesses::needs_registry(node) {
         // A Running node needs no witnesses any more: it follows the spec, and never the registry (V13).
-        let _ = gate::witnesses::gate(world, &mut draft);
+        gate::witnesses::show(world, &mut draft);
     }
     draft.tidy();
     let mut why: Vec<WaitingOn> = steady::show(world, &mut draft).into_iter().collect();

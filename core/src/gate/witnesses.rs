@@ -23,6 +23,12 @@ pub(crate) fn gate(world: World<'_>, draft: &mut StatusDraft<'_>) -> Option<Wait
         .then_some(WaitingOn::Witnesses(message))
 }
 
+/// Shows the result on a node that no gate holds. What was resolved stays: a workflow may need it.
+pub(crate) fn show(world: World<'_>, draft: &mut StatusDraft<'_>) {
+    let (status, reason, message, _) = resolve(world);
+    draft.condition(ConditionType::StateSyncReady, status, reason, &message);
+}
+
 /// Whether the registry has to be read for a node.
 pub fn needs_registry(node: &crate::api::SeiNode) -> bool {
     mode::needs_witnesses(&node.spec) && declared(node).len() < FEWEST
