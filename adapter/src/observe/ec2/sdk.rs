@@ -37,10 +37,16 @@ pub(crate) struct Ec2 {
     clients: Mutex<HashMap<String, Client>>,
     answers: Mutex<HashMap<Question, Slot>>,
     /// What tests use in place of the configuration of the environment.
-    pub(super) config: Option<SdkConfig>,
+    config: Option<SdkConfig>,
 }
 
 impl Ec2 {
+    /// EC2 as this configuration reaches it.
+    #[cfg(test)]
+    pub(super) fn by(config: SdkConfig) -> Self {
+        Self { config: Some(config), ..Self::default() }
+    }
+
     /// What EC2 tells of each source of a node that names tags, in their order. All are asked at once.
     pub(crate) async fn ask(&self, node: &SeiNode) -> Vec<Answer> {
         let sources = node.spec.peers.iter().flatten().filter_map(|source| source.ec2_tags.as_ref());

@@ -22,6 +22,12 @@ type Asked = Arc<Mutex<Vec<String>>>;
 
 /// A pretend EC2 that answers by what it is asked, and EC2 as the operator asks it.
 async fn pretend(answer: fn(&str) -> (StatusCode, String)) -> (Ec2, Asked) {
+    let (config, asked) = listening(answer).await;
+    (Ec2::by(config), asked)
+}
+
+/// A pretend EC2, and the configuration that leads to it.
+async fn listening(answer: fn(&str) -> (StatusCode, String)) -> (SdkConfig, Asked) {
     let asked = Asked::default();
     let notes = Arc::clone(&asked);
     let handle = move |body: String| {
@@ -44,7 +50,7 @@ async fn pretend(answer: fn(&str) -> (StatusCode, String)) -> (Ec2, Asked) {
         .endpoint_url(format!("http://{address}"))
         .http_client(https())
         .build();
-    (Ec2 { config: Some(config), ..Ec2::default() }, asked)
+    (config, asked)
 }
 
 fn node(sources: &[(&str, &str)]) -> SeiNode {
@@ -128,7 +134,8 @@ async fn who_asks_at_once_waits_for_one_answer() {
 
 #[tokio::test]
 async fn what_can_not_be_sent_is_told_and_not_sent() {
-    let (mut ec2, asked) = pretend(answers).await;
+    let (config, asked) = listening(answers).await;
+    let ec2 = Ec2::by(config.clone());
     let told = ec2.ask(&node(&[("eu-west-1.example.net/#", "rpc")])).await;
     assert_eq!(told[0].blind().unwrap().to_string(), "the request could not be made");
     let account = StaticConfiguration {
@@ -142,8 +149,8 @@ async fn what_can_not_be_sent_is_told_and_not_sent() {
         )
         .static_configuration(account)
         .build();
-    let config = ec2.config.take().unwrap().into_builder();
-    ec2.config = Some(config.credentials_provider(SharedCredentialsProvider::new(nobody)).build());
+    let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(nobody)).build();
+    let ec2 = Ec2::by(config);
     let told = ec2.ask(&node(&[("eu-west-1", "rpc")])).await;
     let wanted = "the request could not be sent: see the log about credentials";
     assert_eq!(told[0].blind().unwrap().to_string(), wanted);
