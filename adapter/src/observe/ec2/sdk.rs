@@ -8,7 +8,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{DisplayErrorContext, SdkError};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesError;
-use aws_sdk_ec2::types::{Filter, Instance};
+use aws_sdk_ec2::types::{Filter, Instance, Reservation};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures::future::join_all;
 use seinode_core::Ec2Instance;
@@ -97,7 +97,7 @@ impl Ec2 {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page?;
-            found.extend(page.reservations().iter().flat_map(|r| r.instances()).map(read));
+            found.extend(page.reservations().iter().flat_map(Reservation::instances).map(read));
         }
         Ok(found)
     }
