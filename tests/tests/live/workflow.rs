@@ -45,11 +45,13 @@ pub(crate) async fn s27_an_adopted_workflow_is_run_to_its_end(stage: &Stage) -> 
     assert_eq!(ended["metadata"].get("finalizers"), None);
     assert_eq!(ended["status"]["plan"]["phase"], "Complete");
     let journal = stage.kubelet.director(space, "one").journal();
-    let sent = journal.iter().skip(before).filter(|e| matches!(e.event, Event::Started | Event::Repeated));
+    // What was begun, not what was sent: who is killed after a POST and before its record sends it again, two may
+    // send it at once, and the sidecar knows the id.
+    let begun = journal.iter().skip(before).filter(|entry| entry.event == Event::Started);
     let of_workflow =
         |id: &str| ended["status"]["plan"]["tasks"].as_array().into_iter().flatten().any(|t| t["id"] == id);
-    let sent: Vec<_> = sent.filter(|e| of_workflow(&e.id)).map(|e| e.kind.as_str()).collect();
-    assert_eq!(sent, TASKS, "each once, in order");
+    let begun: Vec<_> = begun.filter(|e| of_workflow(&e.id)).map(|e| e.kind.as_str()).collect();
+    assert_eq!(begun, TASKS, "each once, in order");
     assert!(sample::says(ConditionType::WorkflowInProgress, "NoWorkflow")(&node));
     Ok(())
 }
