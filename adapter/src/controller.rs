@@ -30,8 +30,9 @@ use crate::{ledger, observe, perform};
 
 pub use crate::watches::{Watches, watches};
 
-/// Nodes worked on at once; a slow sidecar or a large download holds one place only for the length of a call.
-const CONCURRENCY: u16 = 32;
+/// Nodes worked on at once. A pass waits most of its time, for an answer or for a list that it shares; a slow sidecar holds
+/// one place for the length of a call.
+const CONCURRENCY: u16 = 128;
 
 impl Ports for Live {
     fn now(&self) -> Timestamp {

@@ -28,3 +28,7 @@ pub mod simulate;
 pub mod telemetry;
 mod unmanaged;
 mod watches;
+
+/// Most of what a fleet's start costs is many small allocations by several threads at once: JSON that comes and goes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use seinode_core::effect::{Fault, Submit};
 use seinode_core::ident::{NodeKey, TaskId};
 use seinode_core::world::{Blind, Health, Seen, SidecarTask};
@@ -27,6 +27,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit of a peer's node id: many are asked at once, and a peer left out is asked again later.
 const NODE_ID_LIMIT: Duration = Duration::from_secs(3);
+/// Longest answer in bytes: a hundred records are a thousandth of it. What a sidecar sends must not take the memory that all
+/// nodes share.
+const LONGEST_ANSWER: usize = 16 << 20;
 /// Age at which the token file is read again (`sidecar.md` 2.1).
 const TOKEN_AGE: Duration = Duration::from_secs(50);
 
@@ -84,7 +87,10 @@ impl Sidecars {
                     if error.is_connect() { Box::new(NotConnected) } else { Box::new(error) }
                 })?;
                 let (parts, body) = answer.into_parts();
-                Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+                Ok(Response::from_parts(
+                    parts,
+                    Limited::new(body, LONGEST_ANSWER).collect().await?.to_bytes(),
+                ))
             }
         }))
     }
@@ -222,6 +228,10 @@ impl Sidecars {
                 Err(CallError::NoAnswer(format!("the sidecar gave no answer within {} s", limit.as_secs())))
             }
             Ok(Err(error)) if error.is::<NotConnected>() => Err(CallError::NotSent(NotConnected.to_string())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(CallError::NoAnswer(format!(
+                "the sidecar's answer is longer than {} MiB",
+                LONGEST_ANSWER >> 20
+            ))),
             Ok(Err(_)) => Err(CallError::NoAnswer("the connection to the sidecar broke".to_owned())),
             Ok(Ok(answer)) => {
                 if answer.status() == StatusCode::UNAUTHORIZED {
@@ -304,4 +314,41 @@ fn error_text(body: &Bytes) -> String {
         error: String,
     }
     serde_json::from_slice::<Body>(body).map(|b| format!(": {}", b.error)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with a body that never ends; says how much of it was taken.
+    async fn endless(listener: TcpListener) -> usize {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        assert_ne!(connection.read(&mut request).await.unwrap(), 0, "a request");
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let (part, mut taken) = ([b' '; 65536], 0);
+        // Until the other side hangs up.
+        while taken < 8 * LONGEST_ANSWER && connection.write_all(&part).await.is_ok() {
+            taken += part.len();
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let template = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(endless(listener));
+        let sidecars = Sidecars::new(Sidecars::http(), template, TokenSource::None);
+        let node = NodeKey { namespace: "ns".into(), name: "node".into() };
+        let Seen::Unknown(blind) = sidecars.tasks(&node).await else { panic!("no answer can be used") };
+        assert!(blind.to_string().contains("the sidecar's answer is longer than 16 MiB"), "{blind}");
+        let taken = server.await.unwrap();
+        assert!(taken < 2 * LONGEST_ANSWER, "{taken} bytes were taken");
+    }
 }

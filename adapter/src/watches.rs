@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
@@ -154,10 +154,18 @@ where
     let (store, writer) = reflector::store::<K>();
     let cache = Arc::new(Cache::over(store));
     let over = Arc::clone(&cache);
-    pump(client, config, writer, stop, on_error, move |event| {
-        over.watched(event);
-        on_event(event);
-    });
+    pump(
+        client,
+        config,
+        writer,
+        stop,
+        |_| {},
+        on_error,
+        move |event| {
+            over.watched(event);
+            on_event(event);
+        },
+    );
     cache
 }
 
@@ -176,6 +184,7 @@ fn feed_pods(
         config,
         writer,
         stop,
+        prune,
         |_| {},
         move |event: &Event<Pod>| {
             if let Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod) = event
@@ -188,12 +197,23 @@ fn feed_pods(
     store
 }
 
+/// Of a pod is kept what tells which one it is, what it mounts and runs, and how it is: its containers are a copy of the
+/// template otherwise, and most of its size.
+fn prune(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        let (name, image) = (std::mem::take(&mut container.name), container.image.take());
+        *container = Container { name, image, ..Container::default() };
+    }
+}
+
 /// Runs one watch for ever: prunes, fills the store, then tells.
 fn pump<K>(
     client: &Client,
     config: watcher::Config,
     writer: Writer<K>,
     stop: &CancellationToken,
+    prune: impl Fn(&mut K) + Send + 'static,
     on_error: impl Fn(&watcher::Error) + Send + 'static,
     on_event: impl Fn(&Event<K>) + Send + 'static,
 ) where
@@ -207,10 +227,11 @@ fn pump<K>(
         let stream = watcher::watcher(api, config)
             .backoff(Pauses::default())
             // Who wrote last and when is looked at; the fields themselves are the larger half of most objects.
-            .modify(|object| {
+            .modify(move |object| {
                 for entry in object.managed_fields_mut() {
                     entry.fields_v1 = None;
                 }
+                prune(object);
             })
             .reflect(writer);
         let mut stream = std::pin::pin!(stream);

@@ -693,7 +693,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
     if updating {
         draft.condition(kind, ConditionStatus::True, "UpdateStarted", &crate::draft::cut(&text));
     } else if draft.find(&kind).is_some_and(|c| c.status == ConditionStatus::True) {
-        draft.condition(kind, ConditionStatus::False, "UpdateComplete", "nothing is left to update");
+        draft.condition(kind, ConditionStatus::False, turn::COMPLETE, "nothing is left to update");
     }
     draft.fields().resolved_peers(peers);
     draft.supersede(next);

@@ -4,6 +4,8 @@
 //! fields of the server's and of other managers. `replicas` and `suspend` have their own rule, texts of shell scripts are left as they are until
 //! something else changes (takeover), quantities compare by value.
 
+use std::fmt;
+
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -14,25 +16,17 @@ use crate::quantity::Quantity;
 
 /// Path of the first rendered field that the live object has otherwise; `None` if nothing differs.
 pub(crate) fn first_difference(rendered: &Value, live: &Value) -> Option<String> {
-    let member = |value: &Value, key: &str| value.get(key).cloned().unwrap_or(Value::Null);
-    for key in ["labels", "annotations", "ownerReferences"] {
-        let (a, b) = (member(&rendered["metadata"], key), member(&live["metadata"], key));
-        if let Some(path) = difference(&a, &b, &format!("metadata.{key}"), false) {
-            return Some(path);
-        }
-    }
-    let bodies = |value: &Value| {
-        let mut body = value.as_object().cloned().unwrap_or_default();
-        for key in ["apiVersion", "kind", "metadata", "status"] {
-            body.remove(key);
-        }
-        if let Some(Value::Object(spec)) = body.get_mut("spec") {
-            spec.remove("replicas");
-            spec.remove("suspend");
-        }
-        Value::Object(body)
-    };
-    difference(&bodies(rendered), &bodies(live), "", false)
+    let meta = ["labels", "annotations", "ownerReferences"].into_iter().find_map(|key| {
+        let differs = difference(&rendered["metadata"][key], &live["metadata"][key], key, false)?;
+        Some(differs.under(key).under("metadata"))
+    });
+    let differs = meta
+        .or_else(|| members(rendered, live, &["apiVersion", "kind", "metadata", "spec", "status"], "", false))
+        .or_else(|| {
+            let differs = members(&rendered["spec"], &live["spec"], &["replicas", "suspend"], "", false)?;
+            Some(differs.under("spec"))
+        })?;
+    Some(differs.to_string())
 }
 
 /// How a live object stands to what is rendered.
@@ -93,9 +87,8 @@ fn extras(rendered: &Value, live: &Value) -> Vec<Extra> {
     }
     let pod = ["spec", "template", "spec"];
     for list in ["initContainers", "containers"] {
-        let containers = |value| at(value, &pod)[list].as_array().cloned().unwrap_or_default();
-        let wanted = containers(rendered);
-        for live in containers(live) {
+        let wanted = items(&at(rendered, &pod)[list]);
+        for live in items(&at(live, &pod)[list]) {
             let Some(name) = live["name"].as_str() else { continue };
             let Some(wanted) = wanted.iter().find(|c| c["name"] == *name) else { continue };
             let (wanted, has) = (&wanted["resources"], &live["resources"]);
@@ -140,41 +133,74 @@ fn surplus(rendered: &Value, live: &Value) -> Vec<String> {
     keys.filter(|key| rendered.get(key.as_str()).is_none()).cloned().collect()
 }
 
-fn difference(rendered: &Value, live: &Value, path: &str, quantities: bool) -> Option<String> {
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Where two values differ, from the inside out: mostly nothing differs, and a path is made only if something does.
+#[derive(Default)]
+struct Differs(Vec<String>);
+
+impl Differs {
+    fn under(mut self, step: impl Into<String>) -> Self {
+        self.0.push(step.into());
+        self
+    }
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().rev().enumerate() {
+            let dot = if at == 0 || step.starts_with('[') { "" } else { "." };
+            write!(f, "{dot}{step}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `key`: what holds the values; `quantities`: they are amounts.
+fn difference(rendered: &Value, live: &Value, key: &str, quantities: bool) -> Option<Differs> {
     // What is rendered as nothing is not ours to compare: others may have filled it, annotations above all.
     let unsaid = matches!(rendered, Value::Null | Value::Object(_) | Value::Array(_)) && is_empty(rendered);
     if unsaid || (is_empty(rendered) && is_empty(live)) {
         return None;
     }
     match (rendered, live) {
-        (Value::Object(a), Value::Object(b)) => {
-            let script = has_script(a) && has_script(b);
-            a.iter().find_map(|(key, x)| {
-                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let y = b.get(key).unwrap_or(&Value::Null);
-                if script && (key == "command" || key == "args") {
-                    return (without_script(key, x, a) != without_script(key, y, b)).then_some(here);
-                }
-                let quantities =
-                    quantities || ((key == "requests" || key == "limits") && path.ends_with("resources"));
-                difference(x, y, &here, quantities)
-            })
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            if a.len() != b.len() {
-                return Some(path.to_owned());
-            }
-            a.iter()
-                .zip(b)
-                .enumerate()
-                .find_map(|(i, (x, y))| difference(x, y, &format!("{path}[{i}]"), quantities))
-        }
+        (Value::Object(_), Value::Object(_)) => members(rendered, live, &[], key, quantities),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(i, (x, y))| Some(difference(x, y, "", quantities)?.under(format!("[{i}]")))),
         (Value::String(a), Value::String(b)) if quantities => {
             let same = a == b || matches!((Quantity::parse(a), Quantity::parse(b)), (Ok(x), Ok(y)) if x == y);
-            (!same).then(|| path.to_owned())
+            (!same).then(Differs::default)
         }
-        (a, b) => (a != b).then(|| path.to_owned()),
+        (a, b) => (a != b).then(Differs::default),
     }
+}
+
+/// Compares each member of what is rendered, some aside.
+fn members(
+    rendered: &Value,
+    live: &Value,
+    aside: &[&str],
+    holder: &str,
+    quantities: bool,
+) -> Option<Differs> {
+    let Value::Object(members) = rendered else { return None };
+    let script = has_script(members) && live.as_object().is_some_and(has_script);
+    members.iter().filter(|(key, _)| !aside.contains(&key.as_str())).find_map(|(key, x)| {
+        let y = &live[key.as_str()];
+        let differs = if script && (key == "command" || key == "args") {
+            let same = without_script(key, x, rendered) == without_script(key, y, live);
+            (!same).then(Differs::default)
+        } else {
+            let amounts = quantities || (holder == "resources" && (key == "requests" || key == "limits"));
+            difference(x, y, key, amounts)
+        };
+        Some(differs?.under(key))
+    })
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -196,19 +222,16 @@ fn has_script(container: &Map<String, Value>) -> bool {
     })
 }
 
-/// `command` and `args` of a container without the one word that is its script.
-fn without_script(key: &str, value: &Value, container: &Map<String, Value>) -> Vec<Value> {
-    let mut words = value.as_array().cloned().unwrap_or_default();
-    let in_command = container.get("command").and_then(Value::as_array).is_some_and(|c| c.len() > 2);
-    let at = match (key, in_command) {
+/// `command` or `args` of a container without the one word that is its script.
+fn without_script<'a>(key: &str, words: &'a Value, container: &Value) -> Vec<&'a Value> {
+    let in_command = items(&container["command"]).len() > 2;
+    let script = match (key, in_command) {
         ("command", true) => Some(2),
         ("args", false) => Some(0),
         _ => None,
     };
-    if let Some(word) = at.and_then(|i| words.get_mut(i)) {
-        *word = Value::Null;
-    }
-    words
+    let words = items(words).iter().enumerate();
+    words.map(|(at, word)| if Some(at) == script { &Value::Null } else { word }).collect()
 }
 
 #[cfg(test)]

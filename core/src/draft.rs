@@ -13,6 +13,7 @@ use crate::decision::StatusWrite;
 use crate::failure;
 use crate::ident::{NodeKey, ResourceVersion, Uid};
 use crate::patch;
+use crate::turn;
 
 /// How a plan ends.
 pub(crate) enum Verdict {
@@ -293,10 +294,10 @@ fn update_ended(
         return;
     }
     let (reason, message) = match verdict {
-        Verdict::Complete => ("UpdateComplete", format!("plan {plan} has completed")),
+        Verdict::Complete => (turn::COMPLETE, format!("plan {plan} has completed")),
         Verdict::Failed { error, .. } => {
             let task = detail.map_or("unknown", |d| d.task_type.as_str());
-            ("UpdateFailed", format!("plan {plan}, task {task}: {error}"))
+            (turn::FAILED, format!("plan {plan}, task {task}: {error}"))
         }
     };
     draft.condition(kind, ConditionStatus::False, reason, &cut(&message));

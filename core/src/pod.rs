@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 
 use crate::api::{SeiNode, mode};
 use crate::owner;
@@ -84,15 +84,18 @@ pub(crate) fn is_ready(pod: &Pod, name: &str) -> bool {
     container(pod, name).is_some_and(|c| c.ready)
 }
 
+/// The containers of a pod, init containers first.
+pub(crate) fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().flatten().chain(&spec.containers)
+}
+
+fn image_of<'a>(spec: Option<&'a PodSpec>, name: &str) -> Option<&'a str> {
+    containers(spec?).find(|c| c.name == name)?.image.as_deref()
+}
+
 /// The image of a container as the pod's spec has it (never `status.image`, which a runtime may rewrite).
 pub(crate) fn image<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
-    let spec = pod.spec.as_ref()?;
-    spec.init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-        .find(|c| c.name == name)
-        .and_then(|c| c.image.as_deref())
+    image_of(pod.spec.as_ref(), name)
 }
 
 /// Label of a pod of a StatefulSet: the revision of the template it was made from.
@@ -110,9 +113,7 @@ pub(crate) fn asked_image<'a>(pod: &'a Pod, statefulset: &'a StatefulSet, name: 
 
 /// The image of a container in the template of a StatefulSet.
 pub(crate) fn template_image<'a>(statefulset: &'a StatefulSet, name: &str) -> Option<&'a str> {
-    let spec = statefulset.spec.as_ref()?.template.spec.as_ref()?;
-    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    containers.find(|c| c.name == name).and_then(|c| c.image.as_deref())
+    image_of(statefulset.spec.as_ref()?.template.spec.as_ref(), name)
 }
 
 /// Whether the pod mounts a claim and may still run.

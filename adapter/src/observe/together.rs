@@ -2,11 +2,13 @@
 //!
 //! Nodes that start together each need to know what mounts their claim and their keys, from lists of the whole namespace. A
 //! list that begins after all of them have asked answers them all: one is under way at a time for each kind and
-//! namespace, and who asks meanwhile shares the next. So an answer is never older than its question, and what a fleet
-//! costs does not grow with the square of its nodes.
+//! namespace, and who asks meanwhile shares the next. After each there is a pause in proportion to what it took, so
+//! lists fill a small part of the time however many nodes start, and more of them share the next. So an answer is never
+//! older than its question, one node alone never waits, and what a fleet costs does not grow with the square of its nodes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -17,6 +19,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use seinode_core::api::SeiNode;
 use seinode_core::world::Blind;
+use tokio::time::Instant;
 
 use super::asked;
 use crate::cache::Child;
@@ -42,9 +45,14 @@ pub(super) struct Together<K> {
 struct Line<K> {
     /// The list that has not begun: whoever asks now shares it.
     next: Option<Shared<BoxFuture<'static, Answer<K>>>>,
-    /// Held by the list that is under way.
-    under_way: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the list that is under way; when the next may begin.
+    under_way: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
+
+/// The pause after a list, by what the list took: lists fill a tenth of the time.
+const PAUSE: u32 = 9;
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl<K> Default for Together<K> {
     fn default() -> Self {
@@ -70,17 +78,25 @@ impl<K: Child + Send + Sync> Together<K> {
     /// give up, it ends with them, or is driven on by the next who asks.
     fn after(
         &self,
-        under_way: Arc<tokio::sync::Mutex<()>>,
+        under_way: Arc<tokio::sync::Mutex<Option<Instant>>>,
         client: Client,
         namespace: String,
     ) -> Shared<BoxFuture<'static, Answer<K>>> {
         let namespaces = Arc::clone(&self.namespaces);
         let list = async move {
-            let _turn = under_way.lock().await;
+            let mut next = under_way.lock().await;
+            if let Some(next) = *next {
+                tokio::time::sleep_until(next).await;
+            }
             begin(&namespaces, &namespace);
+            let begun = Instant::now();
             let api: Api<K> = Api::namespaced(client, &namespace);
-            let listed = asked(async move { api.list(&ListParams::default()).await }).await?;
-            Ok(Arc::new(listed.items))
+            let listed = asked(async move { api.list(&ListParams::default()).await }).await;
+            *next = Some(Instant::now() + (begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
+            let mut items = listed?.items;
+            // Nobody asks a list who owns which field, and that is the larger half of most objects.
+            items.iter_mut().for_each(|item| item.meta_mut().managed_fields = None);
+            Ok(Arc::new(items))
         };
         list.boxed().shared()
     }
@@ -96,7 +112,6 @@ fn begin<K>(namespaces: &Mutex<HashMap<String, Line<K>>>, namespace: &str) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use http::{Request, Response};
     use kube::client::Body;
@@ -141,6 +156,32 @@ mod tests {
         assert_eq!(late.iter().map(which).collect::<Vec<_>>(), ["list-2"; 3], "never the one under way");
         assert_eq!(begun.load(Ordering::SeqCst), 2);
         assert_eq!(which(&lists.list(&client, "ns").await), "list-3", "no answer is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_of_a_fleet_leave_time_between_them_and_the_first_comes_at_once() {
+        let (client, begun) = server();
+        let lists = Together::<Pod>::default();
+        let start = Instant::now();
+        let _ = lists.list(&client, "ns").await;
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "the first is not kept waiting");
+        // One more asks each 100 ms, for 6 s.
+        let asking = (0..60).map(|n| {
+            let (lists, client) = (&lists, &client);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100 * n)).await;
+                let asked = Instant::now();
+                let answer = lists.list(client, "ns").await;
+                (which(&answer), asked.elapsed())
+            }
+        });
+        let answers = futures::future::join_all(asking).await;
+        assert!(answers.iter().all(|(_, waited)| *waited <= Duration::from_millis(2500)), "{answers:?}");
+        assert_eq!(begun.load(Ordering::SeqCst), 6, "one second of list, half a second of pause");
+        tokio::time::sleep(LONGEST_PAUSE).await;
+        let asked = Instant::now();
+        let _ = lists.list(&client, "ns").await;
+        assert_eq!(asked.elapsed(), Duration::from_secs(1), "nor is who comes later");
     }
 
     #[tokio::test(start_paused = true)]

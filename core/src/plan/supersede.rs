@@ -133,25 +133,29 @@ fn bootstrap_differs(world: World<'_>, plan: &StoredPlan) -> Option<String> {
         return None;
     }
     let job = world.observed.job.present().filter(|j| owner::of(&j.metadata, world.node) == Owner::Ours)?;
-    let rendered = render::bootstrap_job(world.node, &world.settings.platform, true).ok()?;
-    let (live, wanted) = (images(job), images(&rendered));
     let pod = match pod::of_job(&world.observed.pods, job) {
         Seen::Unknown(_) => return None,
         Seen::Absent => None,
         Seen::Present(pod) => Some(pod),
     };
     let has_begun = |name: &str| pod.is_some_and(|p| pod::has_begun(p, name));
-    let (name, image) = wanted
-        .iter()
-        .find(|(name, image)| live.get(*name).is_some_and(|has| has != *image) && !has_begun(name))?;
+    let mut waiting: BTreeMap<_, _> = images(job).collect();
+    waiting.retain(|name, _| !has_begun(name));
+    if waiting.is_empty() {
+        return None;
+    }
+    let rendered = render::bootstrap_job(world.node, &world.settings.platform, true).ok()?;
+    let (name, image) =
+        images(&rendered).find(|(name, image)| waiting.get(name).is_some_and(|has| has != image))?;
     Some(format!("the spec asks for image {image} of {name}, and the bootstrap has not come to run another"))
 }
 
 /// Images of a Job by container.
-fn images(job: &Job) -> BTreeMap<&str, &str> {
+fn images(job: &Job) -> impl Iterator<Item = (&str, &str)> {
     let pod = job.spec.as_ref().and_then(|s| s.template.spec.as_ref());
-    let containers = pod.into_iter().flat_map(|p| p.init_containers.iter().flatten().chain(&p.containers));
-    containers.map(|c| (c.name.as_str(), c.image.as_deref().unwrap_or_default())).collect()
+    pod.into_iter()
+        .flat_map(pod::containers)
+        .map(|c| (c.name.as_str(), c.image.as_deref().unwrap_or_default()))
 }
 
 /// How far a plan is from being at rest.
