@@ -331,7 +331,7 @@ mod tests {
         assert_ne!(connection.read(&mut request).await.unwrap(), 0, "a request");
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
         connection.write_all(head.as_bytes()).await.unwrap();
-        let (part, mut taken) = ([b' '; 65536], 0);
+        let (part, mut taken) = (vec![b' '; 65536], 0);
         // Until the other side hangs up.
         while taken < 8 * LONGEST_ANSWER && connection.write_all(&part).await.is_ok() {
             taken += part.len();

@@ -95,7 +95,9 @@ impl<K: Child + Send + Sync> Together<K> {
             *next = Some(Instant::now() + (begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
             let mut items = listed?.items;
             // Nobody asks a list who owns which field, and that is the larger half of most objects.
-            items.iter_mut().for_each(|item| item.meta_mut().managed_fields = None);
+            for item in &mut items {
+                item.meta_mut().managed_fields = None;
+            }
             Ok(Arc::new(items))
         };
         list.boxed().shared()

@@ -111,6 +111,11 @@ impl Pretend {
         super::made_up::surroundings(&self.store, node)
     }
 
+    /// Operators that start from now on are given this platform file.
+    pub fn give(&mut self, platform: Platform) {
+        self.platform = platform;
+    }
+
     /// Starts an operator.
     pub fn operator(&self, entry: Entry) -> Operator {
         let client = (entry.connect)(self.server.serving(&entry.client));

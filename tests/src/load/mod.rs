@@ -53,6 +53,8 @@ pub struct Report {
     until_running: Vec<Duration>,
     whole: Duration,
     start: (Counts, Usage),
+    /// What else ran meanwhile, and its CPU.
+    others: BTreeMap<String, Usage>,
     idle: (Counts, Usage),
     restart: Counts,
     sidecar_calls: u64,
@@ -64,7 +66,7 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
     site.namespace(SPACE).await?;
     let operator = site.operator("load")?;
     let nodes: Api<SeiNode> = Api::namespaced(site.client(), SPACE);
-    let before = site.requests()?;
+    let (before, busy) = (site.requests()?, site.others()?);
     let begun = Instant::now();
     let wait = tokio::time::timeout(options.limit, all_ready(nodes.clone(), options.nodes));
     let (created, times) = tokio::join!(create(&nodes, options.nodes), wait);
@@ -72,6 +74,10 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
     let times = times.map_err(|_| LiveError::Load("not every node was Ready in time".to_owned()))??;
     let whole = begun.elapsed();
     let start = (since(&before, &site.requests()?), operator.usage()?);
+    let mut others = site.others()?;
+    for (name, used) in &mut others {
+        *used = used.since(&busy.get(name).copied().unwrap_or_default());
+    }
 
     let (before, used) = (site.requests()?, operator.usage()?);
     tokio::time::sleep(options.idle).await;
@@ -91,7 +97,7 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
         .collect();
     until_running.sort();
     site.end().await;
-    Ok(Report { options: options.clone(), until_running, whole, start, idle, restart, sidecar_calls })
+    Ok(Report { options: options.clone(), until_running, whole, start, others, idle, restart, sidecar_calls })
 }
 
 /// Creates the fleet; says when each was asked for.
@@ -167,7 +173,7 @@ impl Report {
     /// The report as Markdown tables.
     #[must_use]
     pub fn table(&self) -> String {
-        let Self { options, until_running, whole, start, idle, restart, sidecar_calls } = self;
+        let Self { options, until_running, whole, start, others, idle, restart, sidecar_calls } = self;
         let at = |share: f64| {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
             let index = (until_running.len().saturating_sub(1) as f64 * share) as usize;
@@ -192,7 +198,11 @@ impl Report {
         row("API writes per start, events aside", format!("{:.2}", each(writes(&start.0))));
         row("API requests per start, all", format!("{:.2}", each(start.0.values().sum())));
         row("sidecar calls per start", format!("{:.2}", each(*sidecar_calls)));
-        row("CPU per start", format!("{:.1} ms", per_node(start.1.cpu.as_secs_f64() * 1000.0)));
+        let cpu = |usage: &Usage| format!("{:.1} ms", per_node(usage.cpu.as_secs_f64() * 1000.0));
+        row("CPU per start", cpu(&start.1));
+        for (name, usage) in others {
+            row(&format!("CPU per start of {name}"), cpu(usage));
+        }
         row("peak memory", format!("{:.1} MiB", start.1.peak_mib()));
         row("memory at rest", format!("{:.1} MiB", idle.1.resident_mib()));
         let seconds = options.idle.as_secs();

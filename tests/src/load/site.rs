@@ -1,5 +1,6 @@
 //! Where a fleet is measured: the stage of the live tests, or a pretend control plane behind a socket of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kube::Client;
@@ -101,6 +102,18 @@ impl Site {
             }
         }
         Ok(out)
+    }
+
+    /// What else runs on this machine has used: the control plane, and this program with pods and sidecars.
+    pub(super) fn others(&self) -> Result<BTreeMap<String, Usage>, LiveError> {
+        let mut pids =
+            BTreeMap::from([("this program, with pods and sidecars".to_owned(), std::process::id())]);
+        if let Self::Real(stage) = self {
+            pids.extend(stage.plane.pids().into_iter().map(|(part, pid)| (part.name().to_owned(), pid)));
+        }
+        let usage =
+            |(name, pid)| Ok((name, Usage::of(pid).map_err(LiveError::io("read what a process uses"))?));
+        pids.into_iter().map(usage).collect()
     }
 
     /// Calls that sidecars have answered.

@@ -249,6 +249,7 @@ impl Stage {
                 };
                 *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = value;
             }
+            Step::Platform(change) => self.pretend.give(change.0.clone()),
             Step::Cluster(change) => self.change(change),
             Step::Jump(span) => {
                 let millis = i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
+use seinode_core::patch;
+use seinode_core::platform::{self, Platform};
 use seinode_sim::api::{PatchType, Verb};
 use seinode_sim::sidecar::{Ending, Fault};
 use seinode_sim::store::Kind;
@@ -42,6 +44,7 @@ pub(super) enum Step {
     Lag(Lag),
     Heal(Heal),
     Registry(Registry),
+    Platform(Box<PlatformChange>),
     Cluster(ClusterChange),
     Jump(SignedSpan),
     Show(String),
@@ -50,7 +53,7 @@ pub(super) enum Step {
 /// The names of all steps, for errors.
 pub(super) const STEPS: &str = "create, put, patch, remove, edit, delete, wait, until, expect, quiet, start, kill, evict, \
                                 forceDelete, failPod, restartSidecar, crashSeid, sidecar, task, forget, witnesses, api, \
-                                lag, heal, registry, cluster, jump, show";
+                                lag, heal, registry, platform, cluster, jump, show";
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +209,20 @@ pub(super) enum Heal {
 pub(super) enum Registry {
     Text(String),
     Unreadable(String),
+}
+
+/// The built-in platform file with some values changed.
+#[derive(Clone, Debug)]
+pub(super) struct PlatformChange(pub(super) Platform);
+
+impl<'de> Deserialize<'de> for PlatformChange {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let change = Value::deserialize(from)?;
+        let mut file: Value = serde_yaml_ng::from_str(platform::BUILTIN).map_err(D::Error::custom)?;
+        patch::apply(&mut file, &change);
+        // JSON is YAML.
+        platform::parse(&file.to_string()).and_then(|file| file.check()).map(Self).map_err(D::Error::custom)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
