@@ -27,7 +27,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit of a peer's node id: many are asked at once, and a peer left out is asked again later.
 const NODE_ID_LIMIT: Duration = Duration::from_secs(3);
-/// Longest answer in bytes: a hundred records are a thousandth of it. What a sidecar sends must not take the memory that all
+/// Longest answer in bytes, far above a list of a hundred records: what a sidecar sends must not take the memory that all
 /// nodes share.
 const LONGEST_ANSWER: usize = 16 << 20;
 /// Age at which the token file is read again (`sidecar.md` 2.1).

@@ -139,8 +139,7 @@ fn bootstrap_differs(world: World<'_>, plan: &StoredPlan) -> Option<String> {
         Seen::Present(pod) => Some(pod),
     };
     let has_begun = |name: &str| pod.is_some_and(|p| pod::has_begun(p, name));
-    let mut waiting: BTreeMap<_, _> = images(job).collect();
-    waiting.retain(|name, _| !has_begun(name));
+    let waiting: BTreeMap<_, _> = images(job).filter(|(name, _)| !has_begun(name)).collect();
     if waiting.is_empty() {
         return None;
     }

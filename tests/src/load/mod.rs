@@ -73,8 +73,9 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
     let created = created?;
     let times = times.map_err(|_| LiveError::Load("not every node was Ready in time".to_owned()))??;
     let whole = begun.elapsed();
-    let start = (since(&before, &site.requests()?), operator.usage()?);
+    // Before the requests are read: that alone takes this program a while.
     let mut others = site.others()?;
+    let start = (since(&before, &site.requests()?), operator.usage()?);
     for (name, used) in &mut others {
         *used = used.since(&busy.get(name).copied().unwrap_or_default());
     }
