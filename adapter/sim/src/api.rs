@@ -14,6 +14,7 @@
 mod answer;
 mod discovery;
 mod fault;
+mod page;
 mod query;
 mod record;
 mod request;

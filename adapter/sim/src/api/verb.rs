@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::{PatchType, Request, Verb, discovery};
+use super::{PatchType, Request, Verb, discovery, page};
 use crate::error::{FieldError, StoreError};
 use crate::patch::Patch;
 use crate::store::{
@@ -99,9 +99,17 @@ fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
     if asked > state.version() {
         return Err(StoreError::version_ahead(asked, state.version()));
     }
-    let found = state.of_kind(request.kind, within(request));
-    let items = found.filter(|object| selection.includes(object)).map(|object| item(request.kind, object));
-    Ok(Answer::json(200, &list_of(request.kind, state.version(), &items.collect::<Vec<_>>())))
+    let page = page::read(&state, request, within(request), &selection)?;
+    let items: Vec<Value> = page.objects.iter().map(|object| item(request.kind, object)).collect();
+    let mut list = list_of(request.kind, page.version, &items);
+    if let Some(rest) = page.rest {
+        list["metadata"]["continue"] = json!(rest.token);
+        // How many a selection leaves, the real server does not count.
+        if selection.is_everything() {
+            list["metadata"]["remainingItemCount"] = json!(rest.count);
+        }
+    }
+    Ok(Answer::json(200, &list))
 }
 
 fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {

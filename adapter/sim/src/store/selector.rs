@@ -39,6 +39,11 @@ impl Selection {
         Ok(Self { labels, fields })
     }
 
+    /// Whether every object is selected, for want of any requirement.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
     /// Whether the object is selected.
     pub(crate) fn includes(&self, object: &Value) -> bool {
         let label = |key: &str| meta::metadata(object)["labels"][key].as_str().map(str::to_owned);

@@ -106,7 +106,14 @@ impl Drawer {
             Verb::Get => {}
             Verb::List => {
                 step.name = String::new();
-                self.select(&mut step, true);
+                if self.chance(30) {
+                    step.query.insert("limit".into(), "1".into());
+                    if self.chance(50) {
+                        step.query.insert("continue".into(), format!("@continue {}", sample.kind));
+                    }
+                } else {
+                    self.select(&mut step, true);
+                }
             }
             Verb::Watch => {
                 step.name = String::new();

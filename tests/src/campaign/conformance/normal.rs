@@ -45,6 +45,8 @@ fn shown(step: &Step, body: &Value) -> Value {
             json!({
                 "kind": body["kind"],
                 "apiVersion": body["apiVersion"],
+                "goes on": body["metadata"]["continue"].as_str().is_some_and(|token| !token.is_empty()),
+                "after it": body["metadata"]["remainingItemCount"],
                 "items": items.map(|item| object(step, item)).collect::<Value>(),
             })
         }

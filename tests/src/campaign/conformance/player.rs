@@ -110,11 +110,13 @@ pub(super) struct Player<'a> {
     namespace: &'a str,
     /// Every state of an object that an answer showed, by kind and name, oldest first.
     seen: BTreeMap<String, Vec<Value>>,
+    /// By kind, where the list that was answered last goes on.
+    tokens: BTreeMap<String, String>,
 }
 
 impl<'a> Player<'a> {
     pub(super) fn new(client: &'a Client, namespace: &'a str) -> Self {
-        Self { client, namespace, seen: BTreeMap::new() }
+        Self { client, namespace, seen: BTreeMap::new(), tokens: BTreeMap::new() }
     }
 
     /// Sends a step and remembers what the answer shows.
@@ -197,8 +199,11 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// A uid or version as last seen; of what was never seen, one that no object has.
+    /// A uid, version or token as last seen; of what was never seen, a uid or version that no object has.
     fn known(&self, what: &str, key: &str) -> String {
+        if what == "@continue" {
+            return self.tokens.get(key).cloned().unwrap_or_default();
+        }
         let field = if what.ends_with("uid") { "uid" } else { "resourceVersion" };
         let all = self.seen.get(key).map(Vec::as_slice).unwrap_or_default();
         let values: Vec<&str> = all.iter().filter_map(|object| object["metadata"][field].as_str()).collect();
@@ -223,6 +228,10 @@ impl<'a> Player<'a> {
                 metadata.remove("managedFields");
             }
             self.seen.entry(format!("{}/{name}", step.kind)).or_default().push(object);
+        }
+        if step.verb == Verb::List {
+            let token = answer.body["metadata"]["continue"].as_str().unwrap_or_default();
+            self.tokens.insert(step.kind.clone(), token.to_owned());
         }
     }
 }
