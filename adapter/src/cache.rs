@@ -130,6 +130,28 @@ where
         object
     }
 
+    /// A list showed this object, which the watch may or may not have shown meanwhile: it counts where the watch has an older
+    /// state of it. What the watch does not show at all may be gone since.
+    pub fn refresh(&self, object: &K) {
+        let key = key_of(object);
+        // Held before the store is asked, and the store forgets an object before `watched` is told: so none that goes at
+        // this moment stays known.
+        let mut recent = self.recent();
+        let shown = self.store.get(&ObjectRef::new(&key.1).within(&key.0));
+        let known = match recent.get(&key) {
+            Some(Recent::Newer(known, _)) => version(known.as_ref()),
+            Some(Recent::Gone | Recent::Doubtful) | None => 0,
+        };
+        let is_newer = shown.is_some_and(|shown| {
+            shown.meta().uid == object.meta().uid && version(shown.as_ref()).max(known) < version(object)
+        });
+        if is_newer {
+            recent.insert(key, Recent::Newer(Arc::new(object.clone()), Instant::now()));
+        } else if matches!(recent.get(&key), Some(Recent::Doubtful)) {
+            recent.remove(&key);
+        }
+    }
+
     /// A live read found nothing, or our own write has removed it.
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
@@ -204,4 +226,70 @@ fn key_of<K: Resource<DynamicType = ()>>(object: &K) -> (String, String) {
 /// number counts as oldest, so that our own answers win.
 pub fn version<K: Resource>(object: &K) -> u128 {
     object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::runtime::reflector::{self, store::Writer};
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(uid: &str, version: &str) -> Pod {
+        let meta = json!({"namespace": "ns", "name": "a-0", "uid": uid, "resourceVersion": version});
+        serde_json::from_value(json!({"metadata": meta})).expect("a pod")
+    }
+
+    /// What the watch shows goes to both, in the order of `watches`.
+    fn show(cache: &Cache<Pod>, writer: &mut Writer<Pod>, event: &Event<Pod>) {
+        writer.apply_watcher_event(event);
+        cache.watched(event);
+    }
+
+    fn seen(cache: &Cache<Pod>) -> Option<String> {
+        cache.seen("ns", "a-0").present().and_then(|pod| pod.metadata.resource_version.clone())
+    }
+
+    #[test]
+    fn what_a_list_shows_counts_until_the_watch_has_caught_up() {
+        let (store, mut writer) = reflector::store();
+        let cache = Cache::over(store);
+        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        cache.refresh(&pod("u", "7"));
+        assert_eq!(seen(&cache).as_deref(), Some("7"));
+        cache.refresh(&pod("u", "6"));
+        assert_eq!(seen(&cache).as_deref(), Some("7"), "an older list takes nothing back");
+        show(&cache, &mut writer, &Event::Apply(pod("u", "9")));
+        assert_eq!(seen(&cache).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_list_brings_back_nothing_that_the_watch_has_seen_go() {
+        let (store, mut writer) = reflector::store();
+        let cache = Cache::over(store);
+        cache.refresh(&pod("u", "7"));
+        assert_eq!(seen(&cache), None, "the watch will show it, or has seen it go");
+        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        cache.refresh(&pod("u", "7"));
+        show(&cache, &mut writer, &Event::Delete(pod("u", "8")));
+        assert_eq!(seen(&cache), None);
+        show(&cache, &mut writer, &Event::Apply(pod("v", "9")));
+        cache.refresh(&pod("u", "7"));
+        assert_eq!(seen(&cache).as_deref(), Some("9"), "another pod of that name");
+    }
+
+    #[test]
+    fn after_the_watch_has_begun_anew_a_list_ends_the_doubt() {
+        let (store, mut writer) = reflector::store();
+        let cache = Cache::over(store);
+        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        cache.refresh(&pod("u", "7"));
+        for event in [Event::Init, Event::InitApply(pod("u", "6")), Event::InitDone] {
+            show(&cache, &mut writer, &event);
+        }
+        assert!(matches!(cache.seen("ns", "a-0"), Seen::Unknown(Blind::NotSynced)));
+        cache.refresh(&pod("u", "8"));
+        assert_eq!(seen(&cache).as_deref(), Some("8"));
+    }
 }

@@ -17,6 +17,7 @@ mod observe;
 mod perform;
 pub mod plan;
 pub mod ports;
+mod prune;
 pub mod reconcile;
 pub mod render;
 pub mod run;

@@ -11,7 +11,6 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use kube::runtime::reflector::Store;
 use seinode_core::api::SeiNode;
 use seinode_core::decision::{Rest, StatusWrite};
 use seinode_core::effect::{Effect, Outcome};
@@ -52,7 +51,7 @@ pub struct Caches {
     /// Jobs that carry the node label.
     pub jobs: Arc<Cache<Job>>,
     /// Pods that carry the node label.
-    pub pods: Store<Pod>,
+    pub pods: Arc<Cache<Pod>>,
     pub(crate) synced: AtomicBool,
     /// Whether the API server knows SeiNodes.
     pub(crate) definition: watch::Sender<Definition>,

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use seinode_core::api::{SeiNode, mode};
 use seinode_core::ident::NodeKey;
@@ -89,21 +89,8 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         Some(_) => Seen::default(),
         None => own(caches.claims.seen(namespace, &mode::data_claim_name(name, &node.spec))),
     };
-    let mut pods: Vec<Pod> = caches
-        .pods
-        .get(&ObjectRef::new(&names::pod(name)).within(namespace))
-        .map(Arc::unwrap_or_clone)
-        .into_iter()
-        .collect();
     let job = own(caches.jobs.seen(namespace, &names::bootstrap_job(name)));
-    if let Seen::Present(job) = &job {
-        // The bootstrap pod has a name that can't be told; few nodes have one at a time, so a search is fine.
-        let of_job = |p: &Arc<Pod>| {
-            p.namespace().as_deref() == Some(namespace)
-                && p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref())
-        };
-        pods.extend(caches.pods.state().into_iter().filter(of_job).map(Arc::unwrap_or_clone));
-    }
+    let pods = cached_pods(live, node, job.present());
     let registry = if seinode_core::needs_registry(node) {
         registry(live, &node.spec.chain_id).await
     } else {
@@ -115,11 +102,44 @@ async fn cached(live: &Live, node: &SeiNode) -> Observed {
         config_map: own(caches.config_maps.seen(namespace, &names::rbac_proxy_config(name))),
         data_pvc,
         job,
-        pods: Seen::Present(pods),
+        pods,
         neighbourhood: neighbourhood::cached(live, node),
         registry,
         silence: sidecars::silence(live, node),
         ..Observed::default()
+    }
+}
+
+/// The pod of the StatefulSet and those of the Job, as the newest look or watch has shown them.
+fn cached_pods(live: &Live, node: &SeiNode, job: Option<&Job>) -> Seen<Vec<Pod>> {
+    let (namespace, cache) = (node.namespace(), &live.caches.pods);
+    let mut wanted = BTreeSet::from([names::pod(node.name())]);
+    if let Some(job) = job {
+        // The bootstrap pod has a name that can't be told; few nodes have one at a time, so a search is fine.
+        let of_job = |p: &Pod| p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref());
+        let here = cache.all().into_iter().filter(|p| p.namespace().as_deref() == Some(namespace));
+        wanted.extend(here.filter(|p| of_job(p)).map(|p| p.name_any()));
+    }
+    let mut pods = Vec::new();
+    for name in wanted {
+        match own(cache.seen(namespace, &name)) {
+            Seen::Present(pod) => pods.push(pod),
+            Seen::Absent => {}
+            Seen::Unknown(blind) => return Seen::Unknown(blind),
+        }
+    }
+    Seen::Present(pods)
+}
+
+/// What a list tells of the pods of a node stays known until the watch has caught up.
+fn learn_pods(live: &Live, node: &SeiNode, near: &[Pod]) {
+    let (namespace, cache) = (node.namespace(), &live.caches.pods);
+    let own = names::pod(node.name());
+    if !near.iter().any(|pod| pod.name_any() == own) {
+        cache.clear(namespace, &own);
+    }
+    for pod in near {
+        cache.refresh(pod);
     }
 }
 
@@ -184,9 +204,12 @@ async fn look(
         Topic::Volume => observed.volume = read_volume(live, observed.data_pvc.present()).await,
         Topic::Pods => {
             let all = live.lists.pods.list(client, namespace).await;
-            let near = |all: &Arc<Vec<Pod>>| all.iter().filter(|p| is_near_pod(p, node)).cloned().collect();
             observed.pods = match &all {
-                Ok(all) => Seen::Present(near(all)),
+                Ok(all) => {
+                    let near: Vec<Pod> = all.iter().filter(|p| is_near_pod(p, node)).cloned().collect();
+                    learn_pods(live, node, &near);
+                    Seen::Present(near)
+                }
                 Err(blind) => Seen::Unknown(blind.clone()),
             };
             *pods = Some(all);

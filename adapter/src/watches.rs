@@ -1,15 +1,14 @@
 //! One shared watch a kind: it fills a pruned cache, and wakes the node that an object belongs to.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::{Container, Pod};
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -23,6 +22,7 @@ use tracing::warn;
 
 use crate::cache::Cache;
 use crate::live::{Caches, Definition};
+use crate::prune::Prune;
 use crate::telemetry::Metrics;
 
 /// Label that every owned object carries (`seinode.md` 1).
@@ -51,7 +51,8 @@ pub fn watches(client: &Client, stop: &CancellationToken) -> Watches {
     let (leave, departures) = unbounded();
     let definition = Sender::new(Definition::Unknown);
     let labelled = || watch::Config::default().labels(NODE_LABEL);
-    let (pods, pod_writer) = reflector::store::<Pod>();
+    // A pod of a StatefulSet is not controlled by the node itself, but has its label.
+    let by_label = |pod: &Pod| pod.labels().get(NODE_LABEL).cloned();
     let nodes = NodeFeed { wake: wake.clone(), leave, definition: definition.clone() };
     let caches = Arc::new(Caches {
         nodes: feed_nodes(client, nodes, stop),
@@ -60,7 +61,7 @@ pub fn watches(client: &Client, stop: &CancellationToken) -> Watches {
         config_maps: feed(client, labelled(), &wake, stop),
         claims: feed(client, labelled(), &wake, stop),
         jobs: feed(client, labelled(), &wake, stop),
-        pods: feed_pods(client, labelled(), &wake, pods, pod_writer, stop),
+        pods: feed_by(client, labelled(), &wake, stop, by_label),
         synced: AtomicBool::new(false),
         definition,
     });
@@ -117,30 +118,38 @@ fn feed<K>(
     stop: &CancellationToken,
 ) -> Arc<Cache<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let wake = wake.clone();
-    spawn(
-        client,
-        config,
-        stop,
-        |_| {},
-        move |event: &Event<K>| {
-            if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
-                let meta = object.meta();
-                let owner = meta
-                    .owner_references
-                    .iter()
-                    .flatten()
-                    .find(|o| o.controller == Some(true) && o.kind == "SeiNode");
-                if let (Some(owner), Some(namespace)) = (owner, &meta.namespace) {
-                    let _ = wake.unbounded_send(ObjectRef::new(&owner.name).within(namespace));
-                }
-            }
-        },
-    )
+    feed_by(client, config, wake, stop, |object: &K| {
+        let owners = object.meta().owner_references.iter().flatten();
+        let owner = { owners }.find(|o| o.controller == Some(true) && o.kind == "SeiNode")?;
+        Some(owner.name.clone())
+    })
 }
 
+/// A watch of objects whose events wake a node of their namespace, by its name.
+fn feed_by<K>(
+    client: &Client,
+    config: watcher::Config,
+    wake: &UnboundedSender<ObjectRef<SeiNode>>,
+    stop: &CancellationToken,
+    node_of: impl Fn(&K) -> Option<String> + Send + 'static,
+) -> Arc<Cache<K>>
+where
+    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let wake = wake.clone();
+    let woken = move |event: &Event<K>| {
+        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event
+            && let (Some(name), Some(namespace)) = (node_of(object), &object.meta().namespace)
+        {
+            let _ = wake.unbounded_send(ObjectRef::new(&name).within(namespace));
+        }
+    };
+    spawn(client, config, stop, |_| {}, woken)
+}
+
+/// A cache that one watch fills for ever: each event is pruned, then stored, then told.
 fn spawn<K>(
     client: &Client,
     config: watcher::Config,
@@ -149,97 +158,26 @@ fn spawn<K>(
     on_event: impl Fn(&Event<K>) + Send + 'static,
 ) -> Arc<Cache<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store::<K>();
     let cache = Arc::new(Cache::over(store));
     let over = Arc::clone(&cache);
-    pump(
-        client,
-        config,
-        writer,
-        stop,
-        |_| {},
-        on_error,
-        move |event| {
-            over.watched(event);
-            on_event(event);
-        },
-    );
-    cache
-}
-
-/// Pods are told apart by their label: a pod of a StatefulSet is not controlled by the node itself.
-fn feed_pods(
-    client: &Client,
-    config: watcher::Config,
-    wake: &UnboundedSender<ObjectRef<SeiNode>>,
-    store: Store<Pod>,
-    writer: Writer<Pod>,
-    stop: &CancellationToken,
-) -> Store<Pod> {
-    let wake = wake.clone();
-    pump(
-        client,
-        config,
-        writer,
-        stop,
-        prune,
-        |_| {},
-        move |event: &Event<Pod>| {
-            if let Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod) = event
-                && let (Some(name), Some(namespace)) = (pod.labels().get(NODE_LABEL), pod.namespace())
-            {
-                let _ = wake.unbounded_send(ObjectRef::new(name).within(&namespace));
-            }
-        },
-    );
-    store
-}
-
-/// Of a pod is kept what tells which one it is, what it mounts and runs, and how it is: its containers are a copy of the
-/// template otherwise, and most of its size.
-fn prune(pod: &mut Pod) {
-    let Some(spec) = &mut pod.spec else { return };
-    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
-        let (name, image) = (std::mem::take(&mut container.name), container.image.take());
-        *container = Container { name, image, ..Container::default() };
-    }
-}
-
-/// Runs one watch for ever: prunes, fills the store, then tells.
-fn pump<K>(
-    client: &Client,
-    config: watcher::Config,
-    writer: Writer<K>,
-    stop: &CancellationToken,
-    prune: impl Fn(&mut K) + Send + 'static,
-    on_error: impl Fn(&watcher::Error) + Send + 'static,
-    on_event: impl Fn(&Event<K>) + Send + 'static,
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash,
-{
     let api: Api<K> = Api::all(client.clone());
     let stop = stop.clone();
     let kind = K::kind(&()).into_owned();
     tokio::spawn(async move {
-        let stream = watcher::watcher(api, config)
-            .backoff(Pauses::default())
-            // Who wrote last and when is looked at; the fields themselves are the larger half of most objects.
-            .modify(move |object| {
-                for entry in object.managed_fields_mut() {
-                    entry.fields_v1 = None;
-                }
-                prune(object);
-            })
-            .reflect(writer);
+        let stream =
+            watcher::watcher(api, config).backoff(Pauses::default()).modify(Prune::prune).reflect(writer);
         let mut stream = std::pin::pin!(stream);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = stream.next() => match event {
-                    Some(Ok(event)) => on_event(&event),
+                    Some(Ok(event)) => {
+                        over.watched(&event);
+                        on_event(&event);
+                    }
                     Some(Err(error)) => {
                         on_error(&error);
                         warn!(kind, %error, "a watch failed; it is started again");
@@ -249,6 +187,7 @@ fn pump<K>(
             }
         }
     });
+    cache
 }
 
 /// Pauses of a watch that fails: short, because there are seven of them, and all work waits for them.
@@ -289,7 +228,7 @@ impl Caches {
         self.config_maps.store().wait_until_ready().await?;
         self.claims.store().wait_until_ready().await?;
         self.jobs.store().wait_until_ready().await?;
-        self.pods.wait_until_ready().await?;
+        self.pods.store().wait_until_ready().await?;
         self.synced.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -302,5 +241,6 @@ impl Caches {
         self.config_maps.count_behind(metrics.behind());
         self.claims.count_behind(metrics.behind());
         self.jobs.count_behind(metrics.behind());
+        self.pods.count_behind(metrics.behind());
     }
 }

@@ -115,7 +115,8 @@ fn resolve<'a>(world: World<'a>, draft: &StatusDraft<'_>) -> Result<Resolved<'a>
     Ok(Resolved { node, peers, witnesses: draft.status().resolved_state_syncers.clone() })
 }
 
-/// Children that a write of ours may or may not have changed: nothing is decided before they were read live.
+/// Children that a write of ours may or may not have changed, or that were read live before the watch began anew: nothing is
+/// decided before they were read live.
 fn doubtful(world: World<'_>) -> BTreeSet<Topic> {
     let observed = world.observed;
     let is_doubtful = |blind: Option<&Blind>| matches!(blind, Some(Blind::NotSynced));
@@ -125,6 +126,7 @@ fn doubtful(world: World<'_>) -> BTreeSet<Topic> {
         (Topic::ConfigMap, is_doubtful(observed.config_map.blind())),
         (Topic::DataPvc, is_doubtful(observed.data_pvc.blind())),
         (Topic::Job, is_doubtful(observed.job.blind())),
+        (Topic::Pods, is_doubtful(observed.pods.blind())),
     ]
     .into_iter()
     .filter(|(topic, doubtful)| *doubtful && !observed.has_looked(topic))

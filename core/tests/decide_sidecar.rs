@@ -188,8 +188,10 @@ fn nobody_is_asked_where_the_pod_tells_that_nobody_is_there() {
         s.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Pending)]);
     });
     assert_eq!(pending, "rest 5000ms: pod alice-0: container sei-sidecar does not run yet");
-    let unknown = with_pods(|s| s.observed.pods = Seen::Unknown(Blind::NotSynced));
+    let unknown = with_pods(|s| s.observed.pods = Seen::Unknown(Blind::Forbidden));
     assert_eq!(unknown, "look SidecarTasks");
+    let doubtful = with_pods(|s| s.observed.pods = Seen::Unknown(Blind::NotSynced));
+    assert_eq!(doubtful, "look Pods", "what was read is older than what the watch has begun anew with");
     let deleted = with_pods(|s| {
         let Seen::Present(pods) = &mut s.observed.pods else { panic!("pods") };
         let pod = pods.remove(0);

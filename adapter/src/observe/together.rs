@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::asked;
 use crate::cache::Child;
+use crate::prune::Reduce;
 
 /// All objects of a kind in a namespace, or why they can't be told.
 pub(super) type Answer<K> = Result<Arc<Vec<K>>, Blind>;
@@ -49,6 +50,8 @@ struct Line<K> {
     under_way: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
+/// Objects of a page.
+const PAGE: u32 = 500;
 /// The pause after a list, by what the list took: lists fill a tenth of the time.
 const PAUSE: u32 = 9;
 /// The longest pause.
@@ -60,7 +63,7 @@ impl<K> Default for Together<K> {
     }
 }
 
-impl<K: Child + Send + Sync> Together<K> {
+impl<K: Child + Reduce + Send + Sync> Together<K> {
     /// Every object of the namespace, by a list that begins after this was called.
     pub(super) async fn list(&self, client: &Client, namespace: &str) -> Answer<K> {
         let shared = {
@@ -91,16 +94,28 @@ impl<K: Child + Send + Sync> Together<K> {
             begin(&namespaces, &namespace);
             let begun = Instant::now();
             let api: Api<K> = Api::namespaced(client, &namespace);
-            let listed = asked(async move { api.list(&ListParams::default()).await }).await;
+            let listed = all(&api).await;
             *next = Some(Instant::now() + (begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
-            let mut items = listed?.items;
-            // Nobody asks a list who owns which field, and that is the larger half of most objects.
-            for item in &mut items {
-                item.meta_mut().managed_fields = None;
-            }
-            Ok(Arc::new(items))
+            listed.map(Arc::new)
         };
         list.boxed().shared()
+    }
+}
+
+/// Everything that is in the namespace at one time, page by page: whole objects are there a page at a time only.
+async fn all<K: Child + Reduce>(api: &Api<K>) -> Result<Vec<K>, Blind> {
+    let mut all = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = asked(api.list(&page)).await?;
+        all.extend(list.items.into_iter().map(|mut item| {
+            item.reduce();
+            item
+        }));
+        match list.metadata.continue_ {
+            Some(token) if !token.is_empty() => page = page.continue_token(&token),
+            _ => return Ok(all),
+        }
     }
 }
 
@@ -184,6 +199,40 @@ mod tests {
         let asked = Instant::now();
         let _ = lists.list(&client, "ns").await;
         assert_eq!(asked.elapsed(), Duration::from_secs(1), "nor is who comes later");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_list_is_read_page_by_page_and_kept_without_what_nobody_asks_for() {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let page = usize::from(query.contains("continue=more"));
+            assert!(query.contains("limit=500"), "{query}");
+            let token = ["more", ""][page];
+            let pod = json!({
+                "metadata": {"name": format!("pod-{page}"), "managedFields": [{"manager": "m", "fieldsV1": {}}]},
+                "spec": {
+                    "containers": [{"name": "c", "image": "i", "command": ["a", "long", "one"]}],
+                    "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+                },
+                "status": {"phase": "Running"},
+            });
+            let list = json!({"metadata": {"continue": token}, "items": [pod]});
+            Ok::<_, std::convert::Infallible>(Response::new(Body::from(list.to_string().into_bytes())))
+        });
+        let client = Client::new(service, "default");
+        let pods = Together::<Pod>::default().list(&client, "ns").await.expect("a list");
+        let kept: Vec<_> = pods.iter().map(|pod| serde_json::to_value(pod).expect("JSON")).collect();
+        let wanted = |page: usize| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{page}")},
+                "spec": {
+                    "containers": [{"name": "c", "image": "i"}],
+                    "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+                },
+                "status": {"phase": "Running"},
+            })
+        };
+        assert_eq!(kept, [wanted(0), wanted(1)]);
     }
 
     #[tokio::test(start_paused = true)]
