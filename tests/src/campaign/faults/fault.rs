@@ -107,6 +107,12 @@ impl FaultKind {
     pub(super) fn forgets(self) -> bool {
         matches!(self, Self::Amnesia)
     }
+
+    /// Whether a task may run again that has failed: what comes late, or is asked for by an old answer, can't be told from a
+    /// wish to try again, and the sidecar takes no guard.
+    pub(super) fn runs_again(self) -> bool {
+        matches!(self, Self::Late | Self::Stale(_))
+    }
 }
 
 impl fmt::Display for FaultKind {

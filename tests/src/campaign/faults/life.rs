@@ -26,8 +26,10 @@ pub(super) enum Act {
     Evict,
     RemoveStatefulSet,
     RemoveService,
-    /// The next run of a task fails.
+    /// Every run of a task fails.
     TaskFails(&'static str),
+    /// And no longer.
+    TaskHeals(&'static str),
 }
 
 /// What the node has to come to before the next act.
@@ -133,6 +135,7 @@ pub(super) const ALL: &[Life] = &[
             vec![
                 (Act::TaskFails("config-validate"), Goal::Soon),
                 (Act::Create, Goal::Failed),
+                (Act::TaskHeals("config-validate"), Goal::Soon),
                 (Act::Edit(json!({"metadata": {"annotations": {"sei.io/retry": "1"}}})), Goal::Serves),
             ]
         },

@@ -44,6 +44,9 @@ pub(super) struct Played {
 /// For how many turns of the runtime watches are ended: enough for each to notice.
 const CUT_TURNS: usize = 1000;
 
+/// Runs that fail until a task heals: more than any fault makes of one.
+const MANY: usize = 10;
+
 /// After this time in one act something is stuck.
 const PATIENCE: Duration = Duration::from_hours(6);
 /// Within this time after the last act everything has settled.
@@ -189,10 +192,12 @@ impl Stage {
             Act::Evict => {
                 return self.pretend.kubelet.evict("default", &pod).await.map_err(|error| error.to_string());
             }
-            Act::TaskFails(task) => {
+            Act::TaskFails(task) | Act::TaskHeals(task) => {
+                let fails = if matches!(act, Act::TaskFails(_)) { MANY } else { 0 };
                 let director = self.pretend.kubelet.director("default", name);
                 director.direct(|script| {
-                    script.tasks.entry((*task).to_owned()).or_default().runs.push_back(failure());
+                    let runs = &mut script.tasks.entry((*task).to_owned()).or_default().runs;
+                    *runs = std::iter::repeat_with(failure).take(fails).collect();
                 });
                 Ok(())
             }
