@@ -148,7 +148,7 @@ fn s14_a_pod_counts_as_replaced_by_a_live_list_only() {
     let cached = [
         ("no pod", Seen::Present(Vec::new())),
         ("none known", Seen::Absent),
-        ("not told", Seen::Unknown(Blind::NotSynced)),
+        ("not told", Seen::Unknown(Blind::Forbidden)),
         ("the new pod", Seen::Present(vec![new])),
         ("the old pod", Seen::Present(vec![old.clone()])),
     ];
