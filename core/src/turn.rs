@@ -27,6 +27,8 @@ pub(crate) const POLL: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_mins(5);
 /// Reason of `NodeUpdateInProgress` while a node waits.
 pub(crate) const WAITING: &str = "WaitingForTurn";
+/// Reason of `NodeUpdateInProgress` during an update.
+pub(crate) const STARTED: &str = "UpdateStarted";
 /// Reason of `NodeUpdateInProgress` after an update.
 pub(crate) const COMPLETE: &str = "UpdateComplete";
 /// Reason of `NodeUpdateInProgress` after an update that failed.

@@ -7,8 +7,10 @@ use seinode_tests::campaign::{self, Options, faults};
 
 /// The cases that are played in each run of the tests; another seed plays others.
 const SEED: u64 = 20_261_125;
-/// Of some 19,000 cases. Each takes half a second.
-const SHARE: f64 = 0.003;
+/// One percent, of some 19,000 cases. Each takes half a second.
+const SHARE: f64 = 0.01;
+/// Cases that have failed once: what a look had told of pods was forgotten with the pass, so a lost event was for ever.
+const MENDED: [&str; 3] = ["change-of-mind/drop-event@82", "restart/drop-event@52", "repair/drop-event@56"];
 
 #[test]
 fn l12_l13_l14_l15_whatever_goes_wrong_once_the_end_is_the_same() {
@@ -18,4 +20,16 @@ fn l12_l13_l14_l15_whatever_goes_wrong_once_the_end_is_the_same() {
         rows.iter().flat_map(|row| &row.counts).filter(|(name, _)| *name == "cases").map(|(_, n)| n).sum();
     assert!(played > 20, "{}", campaign::table(&rows));
     assert!(rows.iter().all(|row| row.failure.is_none()), "{}", campaign::table(&rows));
+}
+
+#[test]
+fn what_the_campaign_has_found_stays_mended() {
+    for name in MENDED {
+        let limit = Duration::from_mins(5);
+        let rows = (faults::CAMPAIGN.run)(&Options { seed: SEED, share: 1.0, limit, only: name.to_owned() })
+            .unwrap();
+        let came_about = rows.iter().flat_map(|row| &row.counts).any(|c| *c == ("came about", 1));
+        let held = rows.iter().all(|row| row.failure.is_none());
+        assert!(came_about && held, "{name}\n{}", campaign::table(&rows));
+    }
 }

@@ -171,7 +171,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
         next.as_ref().is_some_and(|p| p.tasks.iter().any(|t| t.task_type == TaskType::ObserveImage));
     let kind = ConditionType::NodeUpdateInProgress;
     if updating {
-        draft.condition(kind, ConditionStatus::True, "UpdateStarted", &crate::draft::cut(&text));
+        draft.condition(kind, ConditionStatus::True, turn::STARTED, &crate::draft::cut(&text));
     } else if draft.find(&kind).is_some_and(|c| c.status == ConditionStatus::True) {
         draft.condition(kind, ConditionStatus::False, turn::COMPLETE, "nothing is left to update");
     }

@@ -163,7 +163,7 @@ pub(super) fn running(world: World<'_>, mut draft: StatusDraft<'_>, held: Option
             return with_start(world, draft, why, Wake::OnChange);
         };
         let text = crate::draft::cut(&what);
-        draft.condition(ConditionType::NodeUpdateInProgress, ConditionStatus::True, "UpdateStarted", &text);
+        draft.condition(ConditionType::NodeUpdateInProgress, ConditionStatus::True, turn::STARTED, &text);
         draft.fields().resolved_peers(resolved.peers.clone());
         return begin(world, draft, recipe.plan(node));
     }

@@ -46,7 +46,8 @@ pub(super) enum FaultKind {
     Second,
     /// A watch event comes this much later, and so do those behind it.
     DelayEvent(Duration),
-    /// A watch event is left out; a minute later the watch has to list again.
+    /// A watch event is left out; a minute later the watch has to list again, unless a bookmark has come meanwhile: then it is
+    /// lost for good.
     DropEvent,
     /// The watch ends before the event.
     CutWatch,
