@@ -3,9 +3,10 @@
 //! The watch that fills a cache is always a little late. What we have written since is known from the answers, so it is
 //! laid over until the watch has caught up; what may or may not have been written is not told at all (law 7).
 
+mod packed;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use k8s_openapi::NamespaceResourceScope;
@@ -17,6 +18,8 @@ use seinode_core::world::{Blind, Seen};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+
+pub use packed::{Kept, Packed};
 
 /// A kind that lives in namespaces and that the operator reads and writes as a type.
 pub(crate) trait Child:
@@ -50,22 +53,23 @@ enum Recent<K> {
 }
 
 /// A cache of one kind.
-pub struct Cache<K: Resource + 'static>
+pub struct Cache<K, S = Packed<K>>
 where
-    K::DynamicType: Eq + Hash,
+    S: Resource<DynamicType = ()> + 'static,
 {
-    store: Store<K>,
+    store: Store<S>,
     recent: Mutex<HashMap<(String, String), Recent<K>>>,
     /// Where it is counted how long the watch took to catch up.
     behind: OnceLock<Histogram>,
 }
 
-impl<K> Cache<K>
+impl<K, S> Cache<K, S>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+    S: Kept<K>,
 {
     /// A cache over what a reflector fills.
-    pub fn over(store: Store<K>) -> Self {
+    pub fn over(store: Store<S>) -> Self {
         Self { store, recent: Mutex::new(HashMap::new()), behind: OnceLock::new() }
     }
 
@@ -81,7 +85,7 @@ where
     }
 
     /// The reflector's side of it.
-    pub fn store(&self) -> &Store<K> {
+    pub fn store(&self) -> &Store<S> {
         &self.store
     }
 
@@ -95,9 +99,9 @@ where
         let mut recent = self.recent();
         let key = (namespace.to_owned(), name.to_owned());
         match recent.get(&key) {
-            None => cached.map_or(Seen::Absent, Seen::Present),
-            Some(Recent::Doubtful) => Seen::Unknown(Blind::NotSynced),
-            Some(Recent::Gone) => Seen::Absent,
+            None => {}
+            Some(Recent::Doubtful) => return Seen::Unknown(Blind::NotSynced),
+            Some(Recent::Gone) => return Seen::Absent,
             Some(Recent::Newer(ours, since)) => {
                 let behind = cached.as_ref().is_none_or(|c| version(c.as_ref()) < version(ours.as_ref()));
                 if behind {
@@ -105,13 +109,17 @@ where
                 }
                 self.caught_up(*since);
                 recent.remove(&key);
-                cached.map_or(Seen::Absent, Seen::Present)
             }
+        }
+        drop(recent);
+        match cached {
+            None => Seen::Absent,
+            Some(cached) => S::open(&cached).map_or(Seen::Unknown(Blind::NotSynced), Seen::Present),
         }
     }
 
     /// Every object that the watch has shown.
-    pub fn all(&self) -> Vec<Arc<K>> {
+    pub fn all(&self) -> Vec<Arc<S>> {
         self.store.state()
     }
 
@@ -173,7 +181,7 @@ where
     }
 
     /// The watch has moved on: what is laid over is dropped where the watch has caught up.
-    pub fn watched(&self, event: &Event<K>) {
+    pub fn watched(&self, event: &Event<S>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let mut recent = self.recent();
@@ -236,45 +244,51 @@ mod tests {
 
     use super::*;
 
+    type Pods = Cache<Pod>;
+
+    fn packed(pod: &Pod) -> Packed<Pod> {
+        Packed::of(pod).expect("a pod")
+    }
+
     fn pod(uid: &str, version: &str) -> Pod {
         let meta = json!({"namespace": "ns", "name": "a-0", "uid": uid, "resourceVersion": version});
         serde_json::from_value(json!({"metadata": meta})).expect("a pod")
     }
 
     /// What the watch shows goes to both, in the order of `watches`.
-    fn show(cache: &Cache<Pod>, writer: &mut Writer<Pod>, event: &Event<Pod>) {
+    fn show(cache: &Pods, writer: &mut Writer<Packed<Pod>>, event: &Event<Packed<Pod>>) {
         writer.apply_watcher_event(event);
         cache.watched(event);
     }
 
-    fn seen(cache: &Cache<Pod>) -> Option<String> {
+    fn seen(cache: &Pods) -> Option<String> {
         cache.seen("ns", "a-0").present().and_then(|pod| pod.metadata.resource_version.clone())
     }
 
     #[test]
     fn what_a_list_shows_counts_until_the_watch_has_caught_up() {
         let (store, mut writer) = reflector::store();
-        let cache = Cache::over(store);
-        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        let cache = Pods::over(store);
+        show(&cache, &mut writer, &Event::Apply(packed(&pod("u", "5"))));
         cache.refresh(&pod("u", "7"));
         assert_eq!(seen(&cache).as_deref(), Some("7"));
         cache.refresh(&pod("u", "6"));
         assert_eq!(seen(&cache).as_deref(), Some("7"), "an older list takes nothing back");
-        show(&cache, &mut writer, &Event::Apply(pod("u", "9")));
+        show(&cache, &mut writer, &Event::Apply(packed(&pod("u", "9"))));
         assert_eq!(seen(&cache).as_deref(), Some("9"));
     }
 
     #[test]
     fn a_list_brings_back_nothing_that_the_watch_has_seen_go() {
         let (store, mut writer) = reflector::store();
-        let cache = Cache::over(store);
+        let cache = Pods::over(store);
         cache.refresh(&pod("u", "7"));
         assert_eq!(seen(&cache), None, "the watch will show it, or has seen it go");
-        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        show(&cache, &mut writer, &Event::Apply(packed(&pod("u", "5"))));
         cache.refresh(&pod("u", "7"));
-        show(&cache, &mut writer, &Event::Delete(pod("u", "8")));
+        show(&cache, &mut writer, &Event::Delete(packed(&pod("u", "8"))));
         assert_eq!(seen(&cache), None);
-        show(&cache, &mut writer, &Event::Apply(pod("v", "9")));
+        show(&cache, &mut writer, &Event::Apply(packed(&pod("v", "9"))));
         cache.refresh(&pod("u", "7"));
         assert_eq!(seen(&cache).as_deref(), Some("9"), "another pod of that name");
     }
@@ -282,10 +296,10 @@ mod tests {
     #[test]
     fn after_the_watch_has_begun_anew_a_list_ends_the_doubt() {
         let (store, mut writer) = reflector::store();
-        let cache = Cache::over(store);
-        show(&cache, &mut writer, &Event::Apply(pod("u", "5")));
+        let cache = Pods::over(store);
+        show(&cache, &mut writer, &Event::Apply(packed(&pod("u", "5"))));
         cache.refresh(&pod("u", "7"));
-        for event in [Event::Init, Event::InitApply(pod("u", "6")), Event::InitDone] {
+        for event in [Event::Init, Event::InitApply(packed(&pod("u", "6"))), Event::InitDone] {
             show(&cache, &mut writer, &event);
         }
         assert!(matches!(cache.seen("ns", "a-0"), Seen::Unknown(Blind::NotSynced)));

@@ -39,7 +39,7 @@ pub(crate) const API_LIMIT: Duration = Duration::from_secs(15);
 /// The caches of everything that is watched.
 pub struct Caches {
     /// SeiNodes, all of them.
-    pub nodes: Arc<Cache<SeiNode>>,
+    pub nodes: Arc<Cache<SeiNode, SeiNode>>,
     /// StatefulSets that carry the node label.
     pub statefulsets: Arc<Cache<StatefulSet>>,
     /// Services that carry the node label.

@@ -21,7 +21,7 @@ use seinode_core::platform;
 use seinode_core::render::names;
 use seinode_core::world::{Blind, Observed, Registry, SecretData, Seen, Topic};
 
-use crate::cache::{Cache, Child};
+use crate::cache::{Cache, Child, Packed};
 use crate::error::PortError;
 use crate::live::{Live, RegistrySource};
 use crate::perform::limited;
@@ -116,7 +116,8 @@ fn cached_pods(live: &Live, node: &SeiNode, job: Option<&Job>) -> Seen<Vec<Pod>>
     let mut wanted = BTreeSet::from([names::pod(node.name())]);
     if let Some(job) = job {
         // The bootstrap pod has a name that can't be told; few nodes have one at a time, so a search is fine.
-        let of_job = |p: &Pod| p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref());
+        let of_job =
+            |p: &Packed<Pod>| p.owner_references().iter().any(|o| Some(&o.uid) == job.metadata.uid.as_ref());
         let here = cache.all().into_iter().filter(|p| p.namespace().as_deref() == Some(namespace));
         wanted.extend(here.filter(|p| of_job(p)).map(|p| p.name_any()));
     }

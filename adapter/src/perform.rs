@@ -13,7 +13,7 @@ use seinode_core::ident::{NodeKey, ResourceVersion, Uid};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::cache::{Cache, Child};
+use crate::cache::{Cache, Child, Kept};
 use crate::live::{API_LIMIT, Live};
 use crate::observe;
 
@@ -224,14 +224,15 @@ pub(crate) fn merging() -> PatchParams {
 }
 
 /// Remembers what the answer tells, and sorts what went wrong.
-fn learn<K>(
-    cache: &Cache<K>,
+fn learn<K, S>(
+    cache: &Cache<K, S>,
     namespace: &str,
     name: &str,
     answer: Result<K, kube::Error>,
 ) -> Result<(), Fault>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+    S: Kept<K>,
 {
     match answer {
         Ok(object) => {

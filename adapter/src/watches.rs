@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use seinode_core::api::SeiNode;
 use seinode_core::ident::NodeKey;
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Child, Kept, Packed};
 use crate::live::{Caches, Definition};
 use crate::prune::Prune;
 use crate::telemetry::Metrics;
@@ -50,18 +50,17 @@ pub fn watches(client: &Client, stop: &CancellationToken) -> Watches {
     let (wake, triggers) = unbounded();
     let (leave, departures) = unbounded();
     let definition = Sender::new(Definition::Unknown);
-    let labelled = || watch::Config::default().labels(NODE_LABEL);
     // A pod of a StatefulSet is not controlled by the node itself, but has its label.
-    let by_label = |pod: &Pod| pod.labels().get(NODE_LABEL).cloned();
+    let by_label = |pod: &ObjectMeta| pod.labels.as_ref()?.get(NODE_LABEL).cloned();
     let nodes = NodeFeed { wake: wake.clone(), leave, definition: definition.clone() };
     let caches = Arc::new(Caches {
         nodes: feed_nodes(client, nodes, stop),
-        statefulsets: feed(client, labelled(), &wake, stop),
-        services: feed(client, labelled(), &wake, stop),
-        config_maps: feed(client, labelled(), &wake, stop),
-        claims: feed(client, labelled(), &wake, stop),
-        jobs: feed(client, labelled(), &wake, stop),
-        pods: feed_by(client, labelled(), &wake, stop, by_label),
+        statefulsets: feed(client, &wake, stop),
+        services: feed(client, &wake, stop),
+        config_maps: feed(client, &wake, stop),
+        claims: feed(client, &wake, stop),
+        jobs: feed(client, &wake, stop),
+        pods: feed_by(client, &wake, stop, by_label),
         synced: AtomicBool::new(false),
         definition,
     });
@@ -74,7 +73,7 @@ struct NodeFeed {
     definition: Sender<Definition>,
 }
 
-fn feed_nodes(client: &Client, feed: NodeFeed, stop: &CancellationToken) -> Arc<Cache<SeiNode>> {
+fn feed_nodes(client: &Client, feed: NodeFeed, stop: &CancellationToken) -> Arc<Cache<SeiNode, SeiNode>> {
     let NodeFeed { wake, leave, definition } = feed;
     let known = definition.clone();
     let failed = move |error: &watcher::Error| {
@@ -113,62 +112,61 @@ fn is_unknown_kind(error: &watcher::Error) -> bool {
 /// A watch of children: an event wakes the node that controls the object.
 fn feed<K>(
     client: &Client,
-    config: watcher::Config,
     wake: &UnboundedSender<ObjectRef<SeiNode>>,
     stop: &CancellationToken,
 ) -> Arc<Cache<K>>
 where
-    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Prune + Child + Send + Sync,
 {
-    feed_by(client, config, wake, stop, |object: &K| {
-        let owners = object.meta().owner_references.iter().flatten();
+    feed_by(client, wake, stop, |object| {
+        let owners = object.owner_references.iter().flatten();
         let owner = { owners }.find(|o| o.controller == Some(true) && o.kind == "SeiNode")?;
         Some(owner.name.clone())
     })
 }
 
-/// A watch of objects whose events wake a node of their namespace, by its name.
+/// A watch of what carries the node label; its events wake a node of their namespace, by its name.
 fn feed_by<K>(
     client: &Client,
-    config: watcher::Config,
     wake: &UnboundedSender<ObjectRef<SeiNode>>,
     stop: &CancellationToken,
-    node_of: impl Fn(&K) -> Option<String> + Send + 'static,
+    node_of: fn(&ObjectMeta) -> Option<String>,
 ) -> Arc<Cache<K>>
 where
-    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Prune + Child + Send + Sync,
 {
     let wake = wake.clone();
-    let woken = move |event: &Event<K>| {
+    let woken = move |event: &Event<Packed<K>>| {
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event
-            && let (Some(name), Some(namespace)) = (node_of(object), &object.meta().namespace)
+            && let (Some(name), Some(namespace)) = (node_of(object.meta()), &object.meta().namespace)
         {
             let _ = wake.unbounded_send(ObjectRef::new(&name).within(namespace));
         }
     };
-    spawn(client, config, stop, |_| {}, woken)
+    spawn(client, watch::Config::default().labels(NODE_LABEL), stop, |_| {}, woken)
 }
 
-/// A cache that one watch fills for ever: each event is pruned, then stored, then told.
-fn spawn<K>(
+/// A cache that one watch fills for ever: each event is stored, then told.
+fn spawn<K, S>(
     client: &Client,
     config: watcher::Config,
     stop: &CancellationToken,
     on_error: impl Fn(&watcher::Error) + Send + 'static,
-    on_event: impl Fn(&Event<K>) + Send + 'static,
-) -> Arc<Cache<K>>
+    on_event: impl Fn(&Event<S>) + Send + 'static,
+) -> Arc<Cache<K, S>>
 where
-    K: Prune + Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    S: Kept<K> + DeserializeOwned + Send + Sync,
 {
-    let (store, writer) = reflector::store::<K>();
+    let (store, writer) = reflector::store::<S>();
     let cache = Arc::new(Cache::over(store));
     let over = Arc::clone(&cache);
-    let api: Api<K> = Api::all(client.clone());
+    let api: Api<S> = Api::all(client.clone());
     let stop = stop.clone();
-    let kind = K::kind(&()).into_owned();
+    let kind = S::kind(&()).into_owned();
     tokio::spawn(async move {
         let stream =
-            watcher::watcher(api, config).backoff(Pauses::default()).modify(Prune::prune).reflect(writer);
+            watcher::watcher(api, config).backoff(Pauses::default()).modify(Kept::tidy).reflect(writer);
         let mut stream = std::pin::pin!(stream);
         loop {
             tokio::select! {
