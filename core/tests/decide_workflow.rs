@@ -346,3 +346,21 @@ fn s28_a_workflow_that_asks_for_a_phase_keeps_no_node_waiting() {
         assert_eq!(digest::of(&occupied(over)), r#"act, workflow finalizers ["example.net/other"]"#);
     }
 }
+
+#[test]
+fn a_workflow_has_a_node_that_is_failed_or_starts_to_itself_too() {
+    let adopted = json!({"name": "resync", "uid": "uid-w", "adoptedAt": "2026-01-02T03:04:05Z"});
+    for mut scene in [story::failed(node::full()), story::mid_plan(node::full(), 2)] {
+        scene.node.status.adopted_workflow = Some(adopted.clone());
+        scene.observed.workflows = Seen::Present(vec![workflow(Some(0))]);
+        let before = scene.node.status.plan.clone();
+        let decision = scene.settle().expect("a decision");
+        if let Decision::Commit(commit) = &decision {
+            assert_eq!(commit.write().status.plan, before, "the node's own plan stands still");
+        }
+        let effects = law::effects(decision, &scene.node);
+        let is_its_own = |task: &TaskId| task.as_str().starts_with("task-");
+        assert!(effects.iter().all(|e| e.task.as_ref().is_none_or(is_its_own)), "{effects:?}");
+        assert!(effects.iter().any(|e| matches!(e.op, Op::Workflow(_))), "it goes on: {effects:?}");
+    }
+}
