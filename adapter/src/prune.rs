@@ -1,12 +1,16 @@
 //! What is kept of what is read: the operator has every node of a cluster in its memory, so nothing that no decision asks for.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, PodTemplateSpec, Service,
 };
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
 use seinode_core::api::{SeiNode, SeiNodeStatus};
+use serde::{Deserialize, Deserializer};
 
 /// A kind that caches hold.
 pub(crate) trait Prune: ResourceExt + Sized {
@@ -59,6 +63,47 @@ impl Prune for Pod {
 pub(crate) trait Reduce {
     /// Keeps what a neighbour is asked for.
     fn reduce(&mut self);
+}
+
+/// A listed object, reduced as soon as it is read: whole objects are there one at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Reduced<K>(pub(crate) K);
+
+impl<'de, K: Reduce + Deserialize<'de>> Deserialize<'de> for Reduced<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = K::deserialize(deserializer)?;
+        object.reduce();
+        Ok(Self(object))
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Resource for Reduced<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind(dt: &()) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &()) -> Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &()) -> Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &()) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
 }
 
 impl Reduce for SeiNode {

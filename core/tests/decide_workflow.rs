@@ -350,7 +350,9 @@ fn s28_a_workflow_that_asks_for_a_phase_keeps_no_node_waiting() {
 #[test]
 fn a_workflow_has_a_node_that_is_failed_or_starts_to_itself_too() {
     let adopted = json!({"name": "resync", "uid": "uid-w", "adoptedAt": "2026-01-02T03:04:05Z"});
-    for mut scene in [story::failed(node::full()), story::mid_plan(node::full(), 2)] {
+    let scenes: [fn() -> Scene; 2] = [|| story::failed(node::full()), || story::mid_plan(node::full(), 2)];
+    for scene in scenes {
+        let mut scene = scene();
         scene.node.status.adopted_workflow = Some(adopted.clone());
         scene.observed.workflows = Seen::Present(vec![workflow(Some(0))]);
         let before = scene.node.status.plan.clone();

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::asked;
 use crate::cache::Child;
-use crate::prune::Reduce;
+use crate::prune::{Reduce, Reduced};
 
 /// All objects of a kind in a namespace, or why they can't be told.
 pub(super) type Answer<K> = Result<Arc<Vec<K>>, Blind>;
@@ -93,7 +93,7 @@ impl<K: Child + Reduce + Send + Sync> Together<K> {
             }
             begin(&namespaces, &namespace);
             let begun = Instant::now();
-            let api: Api<K> = Api::namespaced(client, &namespace);
+            let api: Api<Reduced<K>> = Api::namespaced(client, &namespace);
             let listed = all(&api).await;
             *next = Some(Instant::now() + (begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
             listed.map(Arc::new)
@@ -102,16 +102,13 @@ impl<K: Child + Reduce + Send + Sync> Together<K> {
     }
 }
 
-/// Everything that is in the namespace at one time, page by page: whole objects are there a page at a time only.
-async fn all<K: Child + Reduce>(api: &Api<K>) -> Result<Vec<K>, Blind> {
+/// Everything that is in the namespace at one time, page by page.
+async fn all<K: Child + Reduce>(api: &Api<Reduced<K>>) -> Result<Vec<K>, Blind> {
     let mut all = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let list = asked(api.list(&page)).await?;
-        all.extend(list.items.into_iter().map(|mut item| {
-            item.reduce();
-            item
-        }));
+        all.extend(list.items.into_iter().map(|Reduced(item)| item));
         match list.metadata.continue_ {
             Some(token) if !token.is_empty() => page = page.continue_token(&token),
             _ => return Ok(all),
