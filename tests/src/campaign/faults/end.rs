@@ -84,12 +84,12 @@ fn mask(text: &str) -> String {
     }
 }
 
-/// What differs between two ends, shortly. `forgotten`: the sidecar has lost its records, by which alone a config can be told
-/// to be that of the spec.
+/// What differs between two ends, shortly. `forgotten`: the sidecar has lost its records, by which alone it can be told whether
+/// the config is that of the spec: all of them, so that nothing is known, or the older ones, so that some of it seems missing.
 pub(super) fn differences(wanted: &Value, found: &Value, forgotten: bool) -> Vec<String> {
     let mut out = Vec::new();
     compare("", wanted, found, &mut out);
-    out.retain(|text| !(forgotten && text.contains("/conditions/ConfigOutdated is \"Unknown/NotRecorded\"")));
+    out.retain(|text| !(forgotten && text.contains("/conditions/ConfigOutdated is ")));
     out
 }
 
