@@ -156,7 +156,7 @@ fn bare(spec: &mut PodSpec) {
     fit(spec);
 }
 
-/// Lists take the room that they need: one that was read has room for up to twice as much, and a volume alone has 3 KiB.
+/// Lists take the room that they need: one that was read has room for up to twice as much.
 fn fit(spec: &mut PodSpec) {
     fn tight<T>(list: &mut Option<Vec<T>>) {
         if let Some(list) = list {
