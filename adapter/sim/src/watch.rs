@@ -12,7 +12,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::StoreError;
-use crate::store::{Change, Key, Kind, Selection, Slice, Store, set_metadata};
+use crate::store::{Change, Kind, Selection, Slice, Store, set_metadata};
 
 /// What a watcher asks for.
 #[derive(Debug)]
@@ -185,7 +185,7 @@ impl Watch {
 
 impl Wish {
     fn event_of(&self, change: &Change) -> Option<WatchEvent> {
-        if !self.concerns(&change.key) {
+        if !change.key.is_of(self.kind, self.namespace.as_deref()) {
             return None;
         }
         let before = change.before.as_ref().filter(|object| self.selection.includes(object));
@@ -202,11 +202,6 @@ impl Wish {
                 Some(event(Happened::Deleted, Arc::new(last)))
             }
         }
-    }
-
-    fn concerns(&self, key: &Key) -> bool {
-        key.kind == self.kind
-            && self.namespace.as_deref().is_none_or(|namespace| *namespace == *key.namespace)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Request;
 use crate::error::StoreError;
-use crate::store::{Key, Selection, Slice, State};
+use crate::store::{Change, Key, Selection, Slice, State};
 
 /// A page.
 pub(super) struct Page {
@@ -82,9 +82,8 @@ fn roll_back(
         Slice::Changes(changes) => changes,
         Slice::Gone(oldest) => return Err(StoreError::gone(version, oldest)),
     };
-    let is_listed =
-        |key: &Key| key.kind == request.kind && namespace.is_none_or(|space| *space == *key.namespace);
-    for change in changes.into_iter().rev().filter(|change| is_listed(&change.key)) {
+    let is_listed = |change: &Change| change.key.is_of(request.kind, namespace);
+    for change in changes.into_iter().rev().filter(is_listed) {
         match change.before {
             Some(before) => objects.insert(change.key, before),
             None => objects.remove(&change.key),

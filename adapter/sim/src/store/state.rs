@@ -32,6 +32,11 @@ impl Key {
     pub(crate) fn of(kind: Kind, object: &Value) -> Self {
         Self::new(kind, meta::namespace(object), meta::text(object, "name"))
     }
+
+    /// Whether it is of a kind, and in a namespace if one is given.
+    pub(crate) fn is_of(&self, kind: Kind, namespace: Option<&str>) -> bool {
+        self.kind == kind && namespace.is_none_or(|namespace| *namespace == *self.namespace)
+    }
 }
 
 /// The first version handed out. Not small, so that nothing stored has version 1, which no etcd gives to an
@@ -145,10 +150,8 @@ impl State {
     /// The objects of a kind, in one namespace or in all.
     pub(crate) fn of_kind(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Value>> {
         let first = Key::new(kind, namespace.unwrap_or_default(), "");
-        let wanted = namespace.map(|_| first.namespace.clone());
-        let belongs =
-            move |key: &Key| key.kind == kind && wanted.as_ref().is_none_or(|ns| *ns == key.namespace);
-        self.objects.range(first..).take_while(move |(key, _)| belongs(key)).map(|(_, object)| object)
+        let objects = self.objects.range(first..).take_while(move |(key, _)| key.is_of(kind, namespace));
+        objects.map(|(_, object)| object)
     }
 
     /// A uid that nobody had before.

@@ -4,8 +4,8 @@
 //! (uids and versions) by where it was last seen, so that one sequence fits every server.
 //!
 //! A text `@uid ConfigMap/a` stands for the uid of that object as last seen, `@version` for its version; `@old-uid` and
-//! `@old-version` for those that it had before; `@continue ConfigMap` for where the last list of that kind goes on. A body `{"@last": "ConfigMap/a", "@with": {...}}` is the object as last
-//! seen, with a merge patch over it.
+//! `@old-version` for those that it had before; `@continue ConfigMap` for where the last list of that kind goes on. A body
+//! `{"@last": "ConfigMap/a", "@with": {...}}` is the object as last seen, with a merge patch over it.
 
 use std::collections::BTreeMap;
 
