@@ -1,14 +1,11 @@
 //! What is kept of what is read: the operator has every node of a cluster in its memory, so nothing that no decision asks for.
 
-use std::borrow::Cow;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, PersistentVolumeClaim, Pod, PodSpec, PodTemplateSpec, Service,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use seinode_core::api::{SeiNode, SeiNodeStatus};
 use serde::{Deserialize, Deserializer};
 
@@ -34,18 +31,14 @@ impl Prune for PersistentVolumeClaim {}
 impl Prune for StatefulSet {
     fn prune(&mut self) {
         without_fields(self);
-        if let Some(spec) = &mut self.spec {
-            of_template(&mut spec.template, fit);
-        }
+        of_template(self.spec.as_mut().map(|spec| &mut spec.template), fit);
     }
 }
 
 impl Prune for Job {
     fn prune(&mut self) {
         without_fields(self);
-        if let Some(spec) = &mut self.spec {
-            of_template(&mut spec.template, fit);
-        }
+        of_template(self.spec.as_mut().map(|spec| &mut spec.template), fit);
     }
 }
 
@@ -77,35 +70,6 @@ impl<'de, K: Reduce + Deserialize<'de>> Deserialize<'de> for Reduced<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for Reduced<K> {
-    type DynamicType = ();
-    type Scope = K::Scope;
-
-    fn kind(dt: &()) -> Cow<'_, str> {
-        K::kind(dt)
-    }
-
-    fn group(dt: &()) -> Cow<'_, str> {
-        K::group(dt)
-    }
-
-    fn version(dt: &()) -> Cow<'_, str> {
-        K::version(dt)
-    }
-
-    fn plural(dt: &()) -> Cow<'_, str> {
-        K::plural(dt)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        self.0.meta()
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.meta_mut()
-    }
-}
-
 impl Reduce for SeiNode {
     fn reduce(&mut self) {
         self.metadata.managed_fields = None;
@@ -117,18 +81,14 @@ impl Reduce for SeiNode {
 impl Reduce for StatefulSet {
     fn reduce(&mut self) {
         self.metadata.managed_fields = None;
-        if let Some(spec) = &mut self.spec {
-            of_template(&mut spec.template, bare);
-        }
+        of_template(self.spec.as_mut().map(|spec| &mut spec.template), bare);
     }
 }
 
 impl Reduce for Job {
     fn reduce(&mut self) {
         self.metadata.managed_fields = None;
-        if let Some(spec) = &mut self.spec {
-            of_template(&mut spec.template, bare);
-        }
+        of_template(self.spec.as_mut().map(|spec| &mut spec.template), bare);
     }
 }
 
@@ -138,8 +98,8 @@ impl Reduce for Pod {
     }
 }
 
-fn of_template(template: &mut PodTemplateSpec, change: fn(&mut PodSpec)) {
-    if let Some(spec) = &mut template.spec {
+fn of_template(template: Option<&mut PodTemplateSpec>, change: fn(&mut PodSpec)) {
+    if let Some(spec) = template.and_then(|template| template.spec.as_mut()) {
         change(spec);
     }
 }

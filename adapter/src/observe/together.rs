@@ -15,8 +15,9 @@ use futures::future::{BoxFuture, Shared};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::core::{ObjectList, Request};
 use seinode_core::api::SeiNode;
 use seinode_core::world::Blind;
 use tokio::time::Instant;
@@ -93,8 +94,7 @@ impl<K: Child + Reduce + Send + Sync> Together<K> {
             }
             begin(&namespaces, &namespace);
             let begun = Instant::now();
-            let api: Api<Reduced<K>> = Api::namespaced(client, &namespace);
-            let listed = all(&api).await;
+            let listed = all(&client, &namespace).await;
             *next = Some(Instant::now() + (begun.elapsed() * PAUSE).min(LONGEST_PAUSE));
             listed.map(Arc::new)
         };
@@ -103,11 +103,14 @@ impl<K: Child + Reduce + Send + Sync> Together<K> {
 }
 
 /// Everything that is in the namespace at one time, page by page.
-async fn all<K: Child + Reduce>(api: &Api<Reduced<K>>) -> Result<Vec<K>, Blind> {
+async fn all<K: Child + Reduce>(client: &Client, namespace: &str) -> Result<Vec<K>, Blind> {
+    let requests = Request::new(K::url_path(&(), Some(namespace)));
     let mut all = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = asked(api.list(&page)).await?;
+        let list: ObjectList<Reduced<K>> =
+            asked(async { client.request(requests.list(&page).map_err(kube::Error::BuildRequest)?).await })
+                .await?;
         all.extend(list.items.into_iter().map(|Reduced(item)| item));
         match list.metadata.continue_ {
             Some(token) if !token.is_empty() => page = page.continue_token(&token),
