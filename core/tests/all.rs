@@ -1,7 +1,6 @@
 //! Every test of decisions in one program, for mutation tests: each mutant builds one instead of two dozen.
 //!
 //! `.ci/nightly mutants` runs it; a normal run does not.
-#![cfg(feature = "testkit")]
 
 #[path = "corpus.rs"]
 mod corpus;
