@@ -4,6 +4,8 @@
 
 #[path = "corpus.rs"]
 mod corpus;
+#[path = "decide_active.rs"]
+mod decide_active;
 #[path = "decide_bootstrap.rs"]
 mod decide_bootstrap;
 #[path = "decide_children.rs"]

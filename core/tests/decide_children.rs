@@ -131,6 +131,39 @@ fn p25_no_fault_of_the_api_server_fails_a_plan() {
 }
 
 #[test]
+fn what_was_applied_and_is_still_to_be_done_is_looked_at_once_then_waited_for() {
+    for (task, kind, ..) in TASKS {
+        let mut scene = story::at_task(node::full(), &task);
+        let topic = match task {
+            TaskType::ApplyRbacProxyConfig => Topic::ConfigMap,
+            TaskType::ApplyStatefulSet => Topic::StatefulSet,
+            _ => Topic::Service,
+        };
+        change(&mut scene, &task, |json| spoil(&task, json));
+        assert!(
+            digest::first(&scene).starts_with(&format!("act, apply {kind}")),
+            "{}",
+            digest::first(&scene)
+        );
+        let effects = law::effects(scene.decide(), &scene.node);
+        scene.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result: Ok(()) }];
+        assert_eq!(digest::first(&scene), format!("look {topic:?}"));
+        scene.observed.looked.insert(topic);
+        let line = format!("rest 1000ms: {task}: it was applied, and somebody else has set it back");
+        assert_eq!(digest::of(&scene), line);
+    }
+}
+
+#[test]
+fn s04_a_held_node_gets_no_service_either() {
+    let mut scene = story::at_task(node::full(), &TaskType::ApplyService);
+    unseen(&mut scene, &TaskType::ApplyService, None);
+    assert!(digest::of(&scene).starts_with("act, apply Service"), "{}", digest::of(&scene));
+    scene.node.spec.chain_id = "another".into();
+    assert!(!digest::of(&scene).contains("apply Service"), "{}", digest::of(&scene));
+}
+
+#[test]
 fn p20_params_of_the_applies_are_for_readers_only() {
     // In a plan that stands alone they are not even compared.
     let mut scene = story::running(node::full());

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use seinode_core::Decision;
+use seinode_core::api::condition::ConditionStatus;
 use seinode_core::api::status::FailedTaskDetail;
 use seinode_core::api::{ConditionType, NodePhase, PlanPhase, SeiNode, TaskStatus, TaskType};
 use seinode_core::testkit::{Scene, digest, node, object, story};
@@ -65,6 +66,25 @@ fn v9_a_check_says_so_when_its_part_of_the_spec_is_gone() {
         ConditionType::ImportPvcReady,
     ] {
         assert_eq!(shown(&scene, &kind), ("False".to_owned(), "NotApplicable".to_owned()), "{kind}");
+    }
+}
+
+#[test]
+fn v9_what_a_check_has_told_stays_and_one_that_applies_again_is_still_to_be_made() {
+    let kind = ConditionType::SigningKeyReady;
+    let says = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+    let mut scene = story::running(node::validator());
+    let mut told = digest::condition(&scene, &kind).expect("it is there");
+    for (status, reason) in
+        [(ConditionStatus::True, "SigningKeyValidated"), (ConditionStatus::False, "NotApplicable")]
+    {
+        told.status = status;
+        reason.clone_into(&mut told.reason);
+        scene.node.status.conditions.retain(|c| c.condition_type != kind);
+        scene.node.status.conditions.push(told.clone());
+        let wanted =
+            if reason == "NotApplicable" { says("Unknown", "NotChecked") } else { says("True", reason) };
+        assert_eq!(shown(&scene, &kind), wanted);
     }
 }
 

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use seinode_core::Decision;
-use seinode_core::api::status::StoredPlan;
+use seinode_core::api::status::{StoredPlan, StoredTask};
 use seinode_core::api::{NodePhase, PlanPhase, SeiNode, TaskStatus, TaskType};
+use seinode_core::plan::metric_kind;
 use seinode_core::testkit::{Scene, node, object, story};
 use seinode_core::world::{Health, Seen};
 use serde_json::{Value, json};
@@ -47,6 +48,23 @@ fn bootstrapping_validator() -> SeiNode {
 }
 
 const KEYS: [&str; 3] = ["validate-signing-key", "validate-node-key", "validate-operator-keyring"];
+
+#[test]
+fn metrics_call_a_plan_by_whichever_of_its_tasks_tells_first() {
+    let rows = [
+        ("init", vec![TaskType::EnsureDataPvc, TaskType::ApplyStatefulSet, TaskType::MarkReady]),
+        ("node-update", vec![TaskType::ApplyStatefulSet, TaskType::ObserveImage, TaskType::EnsureDataPvc]),
+        ("mark-ready-reapply", vec![TaskType::MarkReady]),
+        ("unknown", vec![TaskType::ApplyStatefulSet, TaskType::MarkReady]),
+        ("unknown", vec![]),
+    ];
+    let some = story::mark_ready_plan(&node::full());
+    for (wanted, types) in rows {
+        let task = |task_type| StoredTask { task_type, ..some.tasks[0].clone() };
+        let plan = StoredPlan { tasks: types.into_iter().map(task).collect(), ..some.clone() };
+        assert_eq!(metric_kind(&plan), wanted, "{plan:?}");
+    }
+}
 
 #[test]
 fn each_row_of_which_plan_a_starting_node_gets() {

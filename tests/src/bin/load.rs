@@ -14,6 +14,9 @@ struct Arguments {
     /// How many nodes
     #[arg(long, default_value_t = 100)]
     nodes: usize,
+    /// How many namespaces they are spread over
+    #[arg(long, default_value_t = 1)]
+    namespaces: usize,
     /// Use the pretend control plane instead of the real one
     #[arg(long)]
     pretend: bool,
@@ -33,6 +36,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Options {
         nodes: arguments.nodes,
+        namespaces: arguments.namespaces,
         is_pretend: arguments.pretend,
         scale: arguments.scale,
         idle: Duration::from_secs(arguments.idle),

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::Api;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
 use seinode_core::api::{NodePhase, SeiNode};
 use serde_json::json;
@@ -28,6 +28,8 @@ use site::Site;
 pub struct Options {
     /// How many nodes.
     pub nodes: usize,
+    /// How many namespaces they are spread over.
+    pub namespaces: usize,
     /// Against the pretend control plane, which carries more nodes than a small machine's real one.
     pub is_pretend: bool,
     /// How slow pods and sidecars are compared with real ones.
@@ -38,8 +40,11 @@ pub struct Options {
     pub limit: Duration,
 }
 
-/// Where the nodes are.
-const SPACE: &str = "load";
+/// The namespace of a node.
+fn space_of(number: usize, options: &Options) -> String {
+    format!("load-{}", number % options.namespaces.max(1))
+}
+
 /// How many creations are under way at once.
 const AT_ONCE: usize = 16;
 
@@ -56,20 +61,22 @@ pub struct Report {
     /// What else ran meanwhile, and its CPU.
     others: BTreeMap<String, Usage>,
     idle: (Counts, Usage),
-    restart: Counts,
+    restart: (Counts, Usage),
     sidecar_calls: u64,
 }
 
 /// Starts a fleet and measures. `program` is the operator.
 pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveError> {
     let site = Site::set(program, options).await?;
-    site.namespace(SPACE).await?;
+    for number in 0..options.namespaces.max(1) {
+        site.namespace(&space_of(number, options)).await?;
+    }
     let operator = site.operator("load")?;
-    let nodes: Api<SeiNode> = Api::namespaced(site.client(), SPACE);
     let (before, busy) = (site.requests()?, site.others()?);
     let begun = Instant::now();
-    let wait = tokio::time::timeout(options.limit, all_ready(nodes.clone(), options.nodes));
-    let (created, times) = tokio::join!(create(&nodes, options.nodes), wait);
+    let wait = tokio::time::timeout(options.limit, all_ready(Api::all(site.client()), options.nodes));
+    let client = site.client();
+    let (created, times) = tokio::join!(create(&client, options), wait);
     let created = created?;
     let times = times.map_err(|_| LiveError::Load("not every node was Ready in time".to_owned()))??;
     let whole = begun.elapsed();
@@ -88,7 +95,7 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
     let before = site.requests()?;
     let again = site.operator("again")?;
     tokio::time::sleep(options.idle).await;
-    let restart = since(&before, &site.requests()?);
+    let restart = (since(&before, &site.requests()?), again.usage()?);
     again.stop()?;
 
     let sidecar_calls = site.sidecar_calls();
@@ -102,8 +109,8 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
 }
 
 /// Creates the fleet; says when each was asked for.
-async fn create(nodes: &Api<SeiNode>, count: usize) -> Result<BTreeMap<String, Instant>, LiveError> {
-    futures::stream::iter(0..count)
+async fn create(client: &Client, options: &Options) -> Result<BTreeMap<String, Instant>, LiveError> {
+    futures::stream::iter(0..options.nodes)
         .map(|number| async move {
             let name = format!("node-{number:05}");
             let witnesses = ["a.example.net:26657", "b.example.net:26657"];
@@ -116,6 +123,7 @@ async fn create(nodes: &Api<SeiNode>, count: usize) -> Result<BTreeMap<String, I
             }))
             .map_err(|error| LiveError::Load(error.to_string()))?;
             let asked = Instant::now();
+            let nodes: Api<SeiNode> = Api::namespaced(client.clone(), &space_of(number, options));
             nodes
                 .create(&PostParams::default(), &node)
                 .await
@@ -193,6 +201,7 @@ impl Report {
         row("---", "---:".to_owned());
         row("control plane", plane.to_owned());
         row("nodes", options.nodes.to_string());
+        row("namespaces", options.namespaces.to_string());
         row("pace of pods and sidecars", format!("{} of a real one", options.scale));
         row("from creation to Running, p50 / p99", format!("{:.2} s / {:.2} s", at(0.5), at(0.99)));
         row("until all are Ready", format!("{:.1} s", whole.as_secs_f64()));
@@ -209,7 +218,8 @@ impl Report {
         let seconds = options.idle.as_secs();
         row(&format!("API requests in {seconds} s of rest"), idle.0.values().sum::<u64>().to_string());
         row(&format!("CPU in {seconds} s of rest"), format!("{:.0} ms", idle.1.cpu.as_secs_f64() * 1000.0));
-        row("API writes after a restart, events aside", writes(restart).to_string());
+        row("memory after a restart", format!("{:.1} MiB", restart.1.resident_mib()));
+        row("API writes after a restart, events aside", writes(&restart.0).to_string());
         let _ = writeln!(out, "\n| request while starting | per node |\n|---|---:|");
         for ((verb, resource), n) in &start.0 {
             let _ = writeln!(out, "| {verb} {resource} | {:.2} |", each(*n));
@@ -226,6 +236,6 @@ impl Report {
     /// API writes at rest and after a restart, events aside.
     #[must_use]
     pub fn writes_of_rest(&self) -> u64 {
-        writes(&self.idle.0) + writes(&self.restart)
+        writes(&self.idle.0) + writes(&self.restart.0)
     }
 }

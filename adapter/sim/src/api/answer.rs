@@ -12,6 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -31,7 +32,14 @@ pub(super) enum Answer {
 
 impl Answer {
     pub(super) fn json(code: u16, value: &Value) -> Self {
-        Self::Json(code, Bytes::from(value.to_string()))
+        Self::written(code, value)
+    }
+
+    pub(super) fn written(code: u16, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(text) => Self::Json(code, Bytes::from(text)),
+            Err(error) => Self::Json(500, Bytes::from(error.to_string())),
+        }
     }
 
     pub(super) fn code(&self) -> u16 {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Request;
 use crate::error::StoreError;
-use crate::store::{Change, Key, Selection, Slice, State};
+use crate::store::{Key, Selection, Slice, State};
 
 /// A page.
 pub(super) struct Page {
@@ -39,19 +39,19 @@ pub(super) fn read(
     selection: &Selection,
 ) -> Result<Page, StoreError> {
     let token = request.query.text("continue");
-    let mut version = state.version();
-    let found = state.of_kind(request.kind, namespace).map(|o| (Key::of(request.kind, o), Arc::clone(o)));
-    let mut objects: BTreeMap<Key, Arc<Value>> = found.collect();
+    let (mut version, mut after) = (state.version(), None);
     if !token.is_empty() {
         if !request.query.text("resourceVersion").is_empty() {
             let message = "specifying resource version is not allowed when using continue";
             return Err(StoreError::bad_request(message.to_owned()));
         }
-        let (then, after) = parse(request, token)?;
-        version = then;
-        roll_back(state, request, namespace, then, &mut objects)?;
-        objects = objects.split_off(&after);
-        objects.remove(&after);
+        let (then, last) = parse(request, token)?;
+        (version, after) = (then, Some(last));
+    }
+    let found = state.of_kind_after(request.kind, namespace, after.as_ref());
+    let mut objects: BTreeMap<Key, Arc<Value>> = found.map(|(k, o)| (k.clone(), Arc::clone(o))).collect();
+    if let Some(after) = &after {
+        roll_back(state, |key| key.is_of(request.kind, namespace) && key > after, version, &mut objects)?;
     }
     objects.retain(|_, object| selection.includes(object));
     let limit = request.query.number::<usize>("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
@@ -70,11 +70,10 @@ fn parse(request: &Request, token: &str) -> Result<(u64, Key), StoreError> {
     Ok((version, Key::new(request.kind, namespace, name)))
 }
 
-/// The objects as they were at a version.
+/// The objects as they were at a version, as far as they are listed.
 fn roll_back(
     state: &State,
-    request: &Request,
-    namespace: Option<&str>,
+    is_listed: impl Fn(&Key) -> bool,
     version: u64,
     objects: &mut BTreeMap<Key, Arc<Value>>,
 ) -> Result<(), StoreError> {
@@ -82,8 +81,7 @@ fn roll_back(
         Slice::Changes(changes) => changes,
         Slice::Gone(oldest) => return Err(StoreError::gone(version, oldest)),
     };
-    let is_listed = |change: &Change| change.key.is_of(request.kind, namespace);
-    for change in changes.into_iter().rev().filter(is_listed) {
+    for change in changes.into_iter().rev().filter(|change| is_listed(&change.key)) {
         match change.before {
             Some(before) => objects.insert(change.key, before),
             None => objects.remove(&change.key),

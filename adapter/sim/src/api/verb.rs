@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -94,22 +95,23 @@ fn discover(request: &Request) -> Result<Answer, StoreError> {
 
 fn list(store: &Store, request: &Request) -> Result<Answer, StoreError> {
     let selection = selection(request)?;
-    let state = store.lock();
-    let asked: u64 = request.query.number("resourceVersion").unwrap_or(0);
-    if asked > state.version() {
-        return Err(StoreError::version_ahead(asked, state.version()));
-    }
-    let page = page::read(&state, request, within(request), &selection)?;
-    let items: Vec<Value> = page.objects.iter().map(|object| item(request.kind, object)).collect();
-    let mut list = list_of(request.kind, page.version, &items);
+    let page = {
+        let state = store.lock();
+        let asked: u64 = request.query.number("resourceVersion").unwrap_or(0);
+        if asked > state.version() {
+            return Err(StoreError::version_ahead(asked, state.version()));
+        }
+        page::read(&state, request, within(request), &selection)?
+    };
+    let mut metadata = json!({ "resourceVersion": page.version.to_string() });
     if let Some(rest) = page.rest {
-        list["metadata"]["continue"] = json!(rest.token);
+        metadata["continue"] = json!(rest.token);
         // How many a selection leaves, the real server does not count.
         if selection.is_everything() {
-            list["metadata"]["remainingItemCount"] = json!(rest.count);
+            metadata["remainingItemCount"] = json!(rest.count);
         }
     }
-    Ok(Answer::json(200, &list))
+    Ok(Answer::written(200, &List::of(request.kind, metadata, &page.objects)))
 }
 
 fn watch(store: &Store, request: &Request) -> Result<Answer, StoreError> {
@@ -155,14 +157,14 @@ fn bad_version(text: &str) -> StoreError {
 
 fn delete_collection(state: &mut State, request: &Request, who: &Write<'_>) -> Result<Answer, StoreError> {
     let (selection, options) = (selection(request)?, delete_options(request)?);
-    let found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
-    let mut items = Vec::new();
-    for object in found.iter().filter(|object| selection.includes(object)) {
+    let mut found: Vec<Arc<Value>> = state.of_kind(request.kind, within(request)).cloned().collect();
+    found.retain(|object| selection.includes(object));
+    for object in &found {
         state.delete(&Key::of(request.kind, object), &options, who)?;
-        // What was found, not what became of it.
-        items.push(item(request.kind, object));
     }
-    Ok(Answer::json(200, &list_of(request.kind, state.version(), &items)))
+    // What was found, not what became of it.
+    let metadata = json!({ "resourceVersion": state.version().to_string() });
+    Ok(Answer::written(200, &List::of(request.kind, metadata, &found)))
 }
 
 fn deletion(key: &Key, deleted: &Deleted) -> Value {
@@ -206,25 +208,36 @@ fn delete_options(request: &Request) -> Result<DeleteOptions, StoreError> {
     })
 }
 
-fn list_of(kind: Kind, version: u64, items: &[Value]) -> Value {
-    json!({
-        "kind": format!("{}List", kind.name()),
-        "apiVersion": kind.api_version(),
-        "metadata": { "resourceVersion": version.to_string() },
-        "items": items,
-    })
+/// A list, written without a copy of what is in it: a fleet's takes many megabytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: String,
+    items: Vec<Item<'a>>,
+    kind: String,
+    metadata: Value,
+}
+
+impl<'a> List<'a> {
+    fn of(kind: Kind, metadata: Value, objects: &'a [Arc<Value>]) -> Self {
+        let items = objects.iter().map(|object| Item { kind, object }).collect();
+        Self { api_version: kind.api_version(), items, kind: format!("{}List", kind.name()), metadata }
+    }
+}
+
+struct Item<'a> {
+    kind: Kind,
+    object: &'a Value,
 }
 
 /// Lists of built-in kinds leave the type out of their items.
-fn item(kind: Kind, object: &Value) -> Value {
-    match object {
-        Value::Object(map) if !kind.is_custom() => {
-            let is_kept = |(field, _): &(&String, &Value)| *field != "apiVersion" && *field != "kind";
-            Value::Object(
-                map.iter().filter(is_kept).map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>(),
-            )
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.object {
+            Value::Object(map) if !self.kind.is_custom() => serializer
+                .collect_map(map.iter().filter(|(field, _)| *field != "apiVersion" && *field != "kind")),
+            other => other.serialize(serializer),
         }
-        other => other.clone(),
     }
 }
 

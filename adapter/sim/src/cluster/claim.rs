@@ -56,7 +56,10 @@ impl Cluster {
     /// Volumes that name a claim.
     pub(super) fn volumes_for(&self, claim: &Key) -> Vec<Key> {
         let mut volumes = self.store.list(Kind::PersistentVolume, None);
-        volumes.retain(|volume| claim_of(volume).as_ref() == Some(claim));
+        volumes.retain(|volume| {
+            let named = &volume["spec"]["claimRef"];
+            named["name"] == *claim.name && named["namespace"] == *claim.namespace
+        });
         volumes.iter().map(|volume| Key::of(Kind::PersistentVolume, volume)).collect()
     }
 

@@ -5,6 +5,7 @@
 //! change and keep the index of owners.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -149,9 +150,21 @@ impl State {
 
     /// The objects of a kind, in one namespace or in all.
     pub(crate) fn of_kind(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Value>> {
-        let first = Key::new(kind, namespace.unwrap_or_default(), "");
-        let objects = self.objects.range(first..).take_while(move |(key, _)| key.is_of(kind, namespace));
-        objects.map(|(_, object)| object)
+        self.of_kind_after(kind, namespace, None).map(|(_, object)| object)
+    }
+
+    /// The same from a key on, which need not be there itself.
+    pub(crate) fn of_kind_after(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        let first = match after {
+            Some(key) => Bound::Excluded(key.clone()),
+            None => Bound::Included(Key::new(kind, namespace.unwrap_or_default(), "")),
+        };
+        self.objects.range((first, Bound::Unbounded)).take_while(move |(key, _)| key.is_of(kind, namespace))
     }
 
     /// A uid that nobody had before.
