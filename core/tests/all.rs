@@ -30,6 +30,8 @@ mod decide_plans;
 mod decide_progress;
 #[path = "decide_rollout.rs"]
 mod decide_rollout;
+#[path = "decide_running.rs"]
+mod decide_running;
 #[path = "decide_scale.rs"]
 mod decide_scale;
 #[path = "decide_secret.rs"]
