@@ -59,6 +59,15 @@ fn an_update_begins_on_live_reads_of_statefulset_and_pods() {
 }
 
 #[test]
+fn s19_config_is_compared_with_what_the_sidecar_tells_now() {
+    let mut scene = story::running(node::full());
+    edit(&mut scene, |_| {});
+    assert_eq!(digest::first(&scene), "look SidecarTasks");
+    let looked = scene.looking([Topic::SidecarTasks]);
+    assert!(digest::first(&looked).starts_with("commit Complete Running"), "{}", digest::first(&looked));
+}
+
+#[test]
 fn s04_a_held_node_is_marked_ready_and_not_updated() {
     let mut scene = story::running(node::full());
     edit(&mut scene, |node| {
