@@ -55,12 +55,8 @@ impl Cluster {
 
     /// Volumes that name a claim.
     pub(super) fn volumes_for(&self, claim: &Key) -> Vec<Key> {
-        let mut volumes = self.store.list(Kind::PersistentVolume, None);
-        volumes.retain(|volume| {
-            let named = &volume["spec"]["claimRef"];
-            named["name"] == *claim.name && named["namespace"] == *claim.namespace
-        });
-        volumes.iter().map(|volume| Key::of(Kind::PersistentVolume, volume)).collect()
+        let names_it = |volume: &Key| self.find(volume).and_then(|v| claim_of(&v)).as_ref() == Some(claim);
+        self.promised.get(claim).into_iter().flatten().filter(|volume| names_it(volume)).cloned().collect()
     }
 
     fn bind(&self, key: &Key, claim: &Value, volume: &Value) -> Result<(), StoreError> {

@@ -29,6 +29,8 @@ pub struct Cluster {
     work: BTreeSet<Key>,
     /// Objects to look at again later, without a change.
     alarms: BTreeMap<Key, Timestamp>,
+    /// Which volumes have named a claim: a fleet has too many to look through.
+    promised: BTreeMap<Key, BTreeSet<Key>>,
 }
 
 /// A cluster that runs on its own.
@@ -39,7 +41,13 @@ impl Cluster {
     /// Controllers over a store; everything in it counts as changed.
     pub fn new(store: &Store) -> Self {
         let store = store.acting_as("kube-controller-manager");
-        let mut cluster = Self { store, seen: 0, work: BTreeSet::new(), alarms: BTreeMap::new() };
+        let mut cluster = Self {
+            store,
+            seen: 0,
+            work: BTreeSet::new(),
+            alarms: BTreeMap::new(),
+            promised: BTreeMap::new(),
+        };
         cluster.look_at_everything();
         cluster
     }
@@ -143,7 +151,10 @@ impl Cluster {
             }
             Kind::PersistentVolume => {
                 self.work.insert(key.clone());
-                self.work.extend(claim::claim_of(object));
+                if let Some(claim) = claim::claim_of(object) {
+                    self.promised.entry(claim.clone()).or_default().insert(key.clone());
+                    self.work.insert(claim);
+                }
             }
             _ => {}
         }
