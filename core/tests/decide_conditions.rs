@@ -202,7 +202,7 @@ fn a_pod_at_an_old_revision_is_shown() {
 #[test]
 fn a_spec_that_a_live_node_can_not_follow_is_held_field_by_field() {
     type Edit = fn(&mut SeiNode);
-    let rows: [(&str, SeiNode, Edit); 5] = [
+    let rows: [(&str, SeiNode, Edit); 7] = [
         ("spec.chainId", node::full(), |n| n.spec.chain_id = "another".into()),
         ("the mode", node::full(), |n| {
             n.spec.full_node = None;
@@ -220,6 +220,18 @@ fn a_spec_that_a_live_node_can_not_follow_is_held_field_by_field() {
             let validator = n.spec.validator.as_mut().expect("a validator");
             validator.node_key = None;
             validator.signing_key = None;
+        }),
+        ("operator keyring", node::validator(), |n| {
+            let validator = n.spec.validator.as_mut().expect("a validator");
+            let secret =
+                validator.operator_keyring.as_mut().and_then(|k| k.secret.as_mut()).expect("a Secret");
+            secret.secret_name = "another".into();
+        }),
+        ("passphrase", node::validator(), |n| {
+            let validator = n.spec.validator.as_mut().expect("a validator");
+            let secret =
+                validator.operator_keyring.as_mut().and_then(|k| k.secret.as_mut()).expect("a Secret");
+            secret.passphrase_secret_ref.secret_name = "another".into();
         }),
     ];
     for (field, node, edit) in rows {

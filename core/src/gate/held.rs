@@ -131,11 +131,10 @@ fn differing(live: &Identity, wanted: &Identity) -> Vec<&'static str> {
 }
 
 fn identity(template: &PodTemplateSpec) -> Identity {
-    let role = template.metadata.as_ref().and_then(|m| m.labels.as_ref()?.get(labels::ROLE).cloned());
-    let Some(spec) = &template.spec else { return Identity { role, ..Identity::default() } };
+    let Some(spec) = &template.spec else { return Identity::default() };
     Identity {
         chain: sidecar_env(spec, "SEI_CHAIN_ID").and_then(|e| e.value.clone()),
-        role,
+        role: template.metadata.as_ref().and_then(|m| m.labels.as_ref()?.get(labels::ROLE).cloned()),
         claim: volume(spec, render::DATA_VOLUME)
             .and_then(|v| Some(v.persistent_volume_claim.as_ref()?.claim_name.clone())),
         signing_key: secret(spec, render::SIGNING_KEY_VOLUME),
