@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use seinode_core::Decision;
 use seinode_core::api::{ConditionType, TaskType};
+use seinode_core::ident::TaskId;
 use seinode_core::testkit::toy::Toy;
 use seinode_core::testkit::{Scene, digest, node, object, story};
-use seinode_core::world::{Blind, Health, Seen};
+use seinode_core::world::{Blind, Health, Seen, SidecarTaskStatus};
 
 /// Seconds, of the given ones, at which the waiting scene is worth a write, with the message of the write.
 fn marks(scene: &Scene, seconds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
@@ -121,6 +122,45 @@ fn l09_a_mark_ready_that_fails_at_once_does_not_spin() {
     let minutes = toy.now.duration_since(start).as_secs() / 60;
     let writes = toy.writes - before;
     assert!(i64::try_from(writes).expect("few") <= 6 * (minutes + 1), "{writes} writes in {minutes} minutes");
+}
+
+#[test]
+fn a_wait_is_as_old_as_the_end_of_the_task_before_it_where_that_can_be_told() {
+    // What is shown three hours after all of it, of a plan that is stored as far as one task while the sidecar runs another.
+    let shown = |stored: &TaskType, current: &TaskType| {
+        let mut scene = story::at_task(node::full(), stored);
+        let tasks = scene.node.status.plan.clone().expect("a plan").tasks;
+        let index = tasks.iter().position(|t| t.task_type == *current).expect("it");
+        scene.observed.sidecar_tasks = story::mid_plan(node::full(), index + 1).observed.sidecar_tasks;
+        let Seen::Present(records) = &mut scene.observed.sidecar_tasks else { panic!("records") };
+        let record = records.get_mut(&TaskId::new(&tasks[index].id)).expect("a record");
+        record.status = SidecarTaskStatus::Running;
+        record.completed_at = None;
+        scene.now = scene.now.checked_add(Duration::from_hours(3)).expect("a time");
+        digest::condition(&scene, &ConditionType::Ready).expect("it is there").message
+    };
+    let (own, first, second) = (TaskType::ApplyService, TaskType::ConfigureGenesis, TaskType::ConfigApply);
+    let rows = [
+        ("the operator's own task ends now", shown(&own, &first), "(for over 10s)"),
+        ("the end of that is stored", shown(&first, &first), "(for over 2h50m)"),
+        (
+            "the sidecar tells when the one before ended",
+            shown(&first, &second),
+            "not done within 10m0s: the sidecar is carrying out config-apply",
+        ),
+    ];
+    for (word, message, wanted) in rows {
+        assert!(message.ends_with(wanted), "{word}: {message}");
+    }
+}
+
+#[test]
+fn the_first_task_of_a_stored_plan_has_waited_since_the_plan_began() {
+    let mut scene = story::at_task(node::full(), &TaskType::EnsureDataPvc);
+    scene.observed.data_pvc = Seen::Unknown(Blind::Forbidden);
+    scene.now = scene.now.checked_add(Duration::from_hours(3)).expect("a time");
+    let message = digest::condition(&scene, &ConditionType::Ready).expect("it is there").message;
+    assert!(message.ends_with("(for over 2h50m)"), "{message}");
 }
 
 #[test]

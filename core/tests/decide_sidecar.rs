@@ -309,12 +309,26 @@ fn s16_an_override_that_the_sidecar_does_not_know_fails_the_plan_with_its_text()
 
 #[test]
 fn s17_one_refusal_after_a_long_silence_fails_nothing() {
-    let scene = at(&GENESIS, 0).later(Duration::from_mins(30));
-    let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
-    let mut refused = scene;
-    let result = Err(Fault::Terminal("400: disk is full".to_owned()));
-    refused.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
-    assert!(!digest::of(&refused).contains("Failed"), "{}", digest::of(&refused));
+    for kind in [GENESIS, TaskType::ConfigApply] {
+        let scene = at(&kind, 0).later(Duration::from_mins(30));
+        let effects = scene.clone().settle().map(|d| law::effects(d, &scene.node)).expect("a decision");
+        let mut refused = scene;
+        let result = Err(Fault::Terminal("400: disk is full".to_owned()));
+        refused.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+        assert!(!digest::of(&refused).contains("Failed"), "{kind}: {}", digest::of(&refused));
+    }
+}
+
+#[test]
+fn a_task_fails_once_its_time_is_over_and_not_when_it_is_up() {
+    let kind = TaskType::ConfigApply;
+    let scene = with_record(at(&kind, 0), &kind, |record| {
+        record.status = SidecarTaskStatus::Running;
+        record.completed_at = None;
+    });
+    let after = |seconds| digest::of(&scene.clone().later(Duration::from_secs(seconds)));
+    assert!(!after(600).contains("Failed"), "{}", after(600));
+    assert!(after(601).contains("Failed"), "{}", after(601));
 }
 
 #[test]
