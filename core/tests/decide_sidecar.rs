@@ -235,10 +235,18 @@ fn s17_a_refusal_is_waited_out_and_fails_the_plan_when_it_lasts() {
     later.store(&write);
     let shown = digest::condition(&later, &ConditionType::Ready).expect("it is stored");
     assert_eq!((shown.reason.as_str(), shown.message.contains(text)), ("SidecarRefused", true));
-    let mut at_last = later.later(Duration::from_mins(11));
-    let result = Err(Fault::Terminal("400: unknown type".to_owned()));
-    at_last.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
-    assert_eq!(digest::of(&at_last), "commit Failed Failed");
+    // A wait that is called slow is told by its text.
+    for reason in ["SidecarRefused", "Slow"] {
+        let mut at_last = later.clone().later(Duration::from_mins(11));
+        for shown in &mut at_last.node.status.conditions {
+            if shown.condition_type == ConditionType::Ready {
+                reason.clone_into(&mut shown.reason);
+            }
+        }
+        let result = Err(Fault::Terminal("400: unknown type".to_owned()));
+        at_last.observed.outcomes = vec![Outcome { effect: effects[0].id.clone(), result }];
+        assert_eq!(digest::of(&at_last), "commit Failed Failed", "{reason}");
+    }
 }
 
 #[test]
