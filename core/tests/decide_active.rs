@@ -49,7 +49,7 @@ fn done(scene: &Scene) -> Option<usize> {
 /// An update of the image is stored.
 fn updating(image: &str) -> Scene {
     let mut scene = story::running(node::full());
-    edit(&mut scene, |node| node.spec.image = image.to_owned());
+    edit(&mut scene, |node| image.clone_into(&mut node.spec.image));
     let (scene, stored) = next(scene);
     assert!(stored && types(scene.node.status.plan.as_ref()).contains(&"observe-image"));
     scene
@@ -70,7 +70,7 @@ fn edit(scene: &mut Scene, change: impl FnOnce(&mut SeiNode)) {
 
 fn another_chain(scene: &Scene) -> Scene {
     let mut scene = scene.clone();
-    scene.node.spec.chain_id = "another".to_owned();
+    scene.node.spec.chain_id = "another".into();
     scene
 }
 
@@ -148,7 +148,7 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
     let first = plan(&scene).map(|p| p.id);
 
     let mut other = scene.clone();
-    edit(&mut other, |node| node.spec.image = "registry.example.net/seid:v10".to_owned());
+    edit(&mut other, |node| node.spec.image = "registry.example.net/seid:v10".into());
     let replaced = plan(&other);
     assert_ne!(replaced.as_ref().map(|p| p.id.clone()), first);
     assert!(types(replaced.as_ref()).contains(&"observe-image"));
@@ -174,7 +174,7 @@ fn a_repair_that_an_update_replaces_says_that_an_update_has_begun() {
     scene.observed.service = Seen::Absent;
     let (mut scene, _) = next(scene);
     assert_eq!(shown(&scene, &kind), "False NoUpdate");
-    edit(&mut scene, |node| node.spec.image = "registry.example.net/seid:v9".to_owned());
+    edit(&mut scene, |node| node.spec.image = "registry.example.net/seid:v9".into());
     assert!(types(plan(&scene).as_ref()).contains(&"observe-image"), "{}", digest::of(&scene));
     assert_eq!(shown(&scene, &kind), "True UpdateStarted");
 }

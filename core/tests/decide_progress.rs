@@ -193,13 +193,12 @@ fn l15_a_sidecar_whose_clock_is_ahead_makes_no_task_look_old() {
 fn records_with_running(
     scene: &Scene,
     task_type: &TaskType,
-) -> std::collections::BTreeMap<seinode_core::ident::TaskId, seinode_core::world::SidecarTask> {
+) -> std::collections::BTreeMap<TaskId, seinode_core::world::SidecarTask> {
     let mut records = scene.observed.sidecar_tasks.present().expect("records").clone();
     let plan = scene.node.status.plan.as_ref().expect("a plan");
     let id = &plan.tasks.iter().find(|t| t.task_type == *task_type).expect("the task").id;
-    let status = seinode_core::world::SidecarTaskStatus::Running;
-    records
-        .insert(seinode_core::ident::TaskId::new(id), story::record(id, task_type, None, status, scene.now));
+    let status = SidecarTaskStatus::Running;
+    records.insert(TaskId::new(id), story::record(id, task_type, None, status, scene.now));
     records
 }
 

@@ -50,7 +50,7 @@ fn repairing() -> Scene {
 #[test]
 fn an_update_begins_on_live_reads_of_statefulset_and_pods() {
     let mut scene = story::running(node::full());
-    edit(&mut scene, |node| node.spec.image = V9.to_owned());
+    edit(&mut scene, |node| node.spec.image = V9.into());
     let live = [Topic::StatefulSet, Topic::Pods];
     assert!(live.iter().all(|topic| !scene.observed.looked.contains(topic)));
     assert!(is_update(&plan(&scene)));
@@ -71,8 +71,8 @@ fn s19_config_is_compared_with_what_the_sidecar_tells_now() {
 fn s04_a_held_node_is_marked_ready_and_not_updated() {
     let mut scene = story::running(node::full());
     edit(&mut scene, |node| {
-        node.spec.image = V9.to_owned();
-        node.spec.chain_id = "another".to_owned();
+        node.spec.image = V9.into();
+        node.spec.chain_id = "another".into();
     });
     assert_eq!(plan(&scene), Vec::<String>::new());
     restart_sidecar(&mut scene);
@@ -82,16 +82,16 @@ fn s04_a_held_node_is_marked_ready_and_not_updated() {
 #[test]
 fn an_update_replaces_a_repair_unless_the_node_is_held_or_updates_back_off() {
     let mut scene = repairing();
-    edit(&mut scene, |node| node.spec.image = V9.to_owned());
+    edit(&mut scene, |node| node.spec.image = V9.into());
     assert!(is_update(&plan(&scene)), "nothing stands in the way");
 
     let mut held = scene.clone();
-    held.node.spec.chain_id = "another".to_owned();
+    held.node.spec.chain_id = "another".into();
     assert_eq!(plan(&held), ["apply-service"]);
 
     // The last update has failed a moment ago.
     let mut failed = story::running(node::full());
-    edit(&mut failed, |node| node.spec.image = V9.to_owned());
+    edit(&mut failed, |node| node.spec.image = V9.into());
     let Some(Decision::Commit(commit)) = failed.settle() else { panic!("an update") };
     let mut write = commit.write().clone();
     let task = write.status.plan.iter_mut().flat_map(|p| &mut p.tasks).next().expect("a task");
