@@ -164,6 +164,21 @@ fn the_first_task_of_a_stored_plan_has_waited_since_the_plan_began() {
 }
 
 #[test]
+fn a_mark_that_is_shown_before_the_turn_is_stored_is_written_with_it() {
+    let mut scene = waiting();
+    for shown in &mut scene.node.status.conditions {
+        if shown.condition_type == ConditionType::Ready {
+            shown.message = "connection refused (for over 10s)".into();
+        }
+    }
+    let mut later = scene.later(Duration::from_secs(11));
+    let Some(Decision::Commit(commit)) = later.settle() else { panic!("{}", digest::of(&later)) };
+    let tasks = commit.write().status.plan.clone().expect("a plan").tasks;
+    let current = tasks.iter().find(|t| t.task_type == TaskType::ConfigureGenesis).expect("it");
+    assert!(current.submitted_at.is_some());
+}
+
+#[test]
 fn l10_every_wait_says_what_it_waits_for() {
     let line = digest::of(&waiting());
     assert_eq!(line, "rest 100ms: connection refused");
