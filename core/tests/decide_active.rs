@@ -9,7 +9,7 @@ use seinode_core::api::{ConditionType, NodePhase, PlanPhase, SeiNode, TaskStatus
 use seinode_core::decision::Rest;
 use seinode_core::ident::TaskId;
 use seinode_core::testkit::{Scene, digest, node, object, story};
-use seinode_core::world::{Health, Seen, SidecarTaskStatus};
+use seinode_core::world::{Health, Seen, SidecarTaskStatus, Topic};
 use serde_json::json;
 
 /// The world after its next write, and whether there was one.
@@ -61,6 +61,12 @@ fn completed(scene: &mut Scene, what: &TaskType) {
     let task = plan.tasks.iter().find(|t| t.task_type == TaskType::MarkReady).expect("mark-ready");
     let record = story::record(&task.id, what, Some(json!({})), SidecarTaskStatus::Completed, scene.now);
     scene.observed.sidecar_tasks = Seen::Present([(TaskId::new(&task.id), record)].into());
+}
+
+fn restart_sidecar(scene: &mut Scene) {
+    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
+    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
+    scene.observed.health = Seen::Present(Health::NotReady);
 }
 
 fn edit(scene: &mut Scene, change: impl FnOnce(&mut SeiNode)) {
@@ -163,7 +169,10 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
         task.status = if is_last { TaskStatus::Pending } else { TaskStatus::Complete };
     }
     completed(&mut scene, &TaskType::ConfigApply);
-    assert!(!types(plan(&scene).as_ref()).contains(&"observe-image"), "{:?}", plan(&scene));
+    assert_eq!(plan(&scene), None);
+    assert_eq!(shown(&scene, &kind), "False UpdateComplete");
+    restart_sidecar(&mut scene);
+    assert_eq!(types(plan(&scene).as_ref()), ["mark-ready"]);
     assert_eq!(shown(&scene, &kind), "False UpdateComplete");
 }
 
@@ -195,12 +204,42 @@ fn only_a_plan_that_marked_the_sidecar_ready_says_so_at_its_end() {
 
     // The sidecar has restarted: the plan that marks it ready ends.
     let mut restarted = story::running(node::full());
-    let sts = restarted.observed.statefulset.present().expect("a StatefulSet").clone();
-    restarted.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
-    restarted.observed.health = Seen::Present(Health::NotReady);
+    restart_sidecar(&mut restarted);
     let (mut marking, _) = next(restarted);
     let plan = marking.node.status.plan.clone().expect("a plan");
     assert_eq!(types(Some(&plan)), ["mark-ready"]);
+    let mut failed = marking.clone();
+    for task in &mut failed.node.status.plan.as_mut().expect("a plan").tasks {
+        task.status = TaskStatus::Failed;
+    }
+    assert_eq!(shown(&failed, &kind), "False NotReady");
     completed(&mut marking, &TaskType::MarkReady);
     assert_eq!(shown(&marking, &kind), "True Ready");
+}
+
+#[test]
+fn the_end_of_a_first_plan_records_the_images_that_came_up() {
+    let mut scene = story::at_task(node::full(), &TaskType::MarkReady);
+    completed(&mut scene, &TaskType::MarkReady);
+    assert_eq!(scene.node.status.current_image, None);
+    let (after, _) = next(scene);
+    assert_eq!(after.node.status.phase, Some(NodePhase::Running));
+    assert_eq!(after.node.status.current_image, Some(after.node.spec.image.clone()));
+}
+
+#[test]
+fn a_new_plan_is_stored_before_it_is_found_broken() {
+    let mut scene = story::running(node::full());
+    restart_sidecar(&mut scene);
+    // Somebody else has sent something under the id of the task that its plan will have.
+    let (mut stored, _) = next(scene.clone());
+    completed(&mut stored, &TaskType::ConfigApply);
+    scene.observed.sidecar_tasks = stored.observed.sidecar_tasks.clone();
+    let scene = scene.looking([Topic::Health, Topic::SidecarTasks, Topic::Pods, Topic::StatefulSet]);
+    let wanted = stored.node.status.plan.clone();
+    assert_eq!(types(wanted.as_ref()), ["mark-ready"]);
+    assert_eq!(plan(&scene), wanted);
+    let replaced = plan(&stored);
+    assert_eq!(types(replaced.as_ref()), ["mark-ready"]);
+    assert_ne!(replaced.map(|p| p.id), wanted.map(|p| p.id));
 }
