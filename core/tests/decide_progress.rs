@@ -103,6 +103,19 @@ fn v10_a_running_node_writes_each_mark_once_too() {
 }
 
 #[test]
+fn v10_a_node_that_serves_writes_each_mark_of_a_repair_once() {
+    let mut scene = story::running(node::full());
+    scene.observed.service = Seen::Absent;
+    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a repair") };
+    let write = commit.write().clone();
+    scene.store(&write);
+    scene.observed.service = Seen::Unknown(Blind::Forbidden);
+    let written = marks(&scene, 0..100);
+    assert_eq!(written.iter().map(|(s, _)| *s).collect::<Vec<_>>(), [10, 30, 70], "{written:?}");
+    assert!(written[0].1.ends_with("(for over 10s)"), "{written:?}");
+}
+
+#[test]
 fn a_quick_plan_makes_no_progress_write() {
     let mut toy = Toy::of(node::full());
     toy.live(200).expect("a full node comes up");
