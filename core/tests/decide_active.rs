@@ -5,19 +5,17 @@
 use seinode_core::Decision;
 use seinode_core::api::condition::Condition;
 use seinode_core::api::status::StoredPlan;
-use seinode_core::api::{ConditionType, NodePhase, PlanPhase, SeiNode, TaskStatus, TaskType};
+use seinode_core::api::{ConditionType, NodePhase, PlanPhase, TaskStatus, TaskType};
 use seinode_core::decision::Rest;
 use seinode_core::ident::TaskId;
 use seinode_core::testkit::{Scene, digest, node, object, story};
-use seinode_core::world::{Health, Seen, SidecarTaskStatus, Topic};
+use seinode_core::world::{Seen, SidecarTaskStatus, Topic};
 use serde_json::json;
 
 /// The world after its next write, and whether there was one.
 fn next(mut scene: Scene) -> (Scene, bool) {
-    let Some(Decision::Commit(commit)) = scene.settle() else { return (scene, false) };
-    let write = commit.write().clone();
-    scene.store(&write);
-    (scene, true)
+    let stored = scene.commit();
+    (scene, stored)
 }
 
 /// The plan that is stored after the next write.
@@ -49,7 +47,7 @@ fn done(scene: &Scene) -> Option<usize> {
 /// An update of the image is stored.
 fn updating(image: &str) -> Scene {
     let mut scene = story::running(node::full());
-    edit(&mut scene, |node| image.clone_into(&mut node.spec.image));
+    scene.edit(|node| image.clone_into(&mut node.spec.image));
     let (scene, stored) = next(scene);
     assert!(stored && types(scene.node.status.plan.as_ref()).contains(&"observe-image"));
     scene
@@ -61,17 +59,6 @@ fn completed(scene: &mut Scene, what: &TaskType) {
     let task = plan.tasks.iter().find(|t| t.task_type == TaskType::MarkReady).expect("mark-ready");
     let record = story::record(&task.id, what, Some(json!({})), SidecarTaskStatus::Completed, scene.now);
     scene.observed.sidecar_tasks = Seen::Present([(TaskId::new(&task.id), record)].into());
-}
-
-fn restart_sidecar(scene: &mut Scene) {
-    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
-    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
-    scene.observed.health = Seen::Present(Health::NotReady);
-}
-
-fn edit(scene: &mut Scene, change: impl FnOnce(&mut SeiNode)) {
-    change(&mut scene.node);
-    scene.node.metadata.generation = scene.node.metadata.generation.map(|g| g + 1);
 }
 
 fn another_chain(scene: &Scene) -> Scene {
@@ -92,9 +79,7 @@ fn s04_a_held_plan_waits_unless_the_statefulset_was_applied() {
     let late = story::at_task(node::full(), &TaskType::ConfigureGenesis);
     assert!(held(&late).contains("submit configure-genesis"), "{}", held(&late));
 
-    let mut repair = story::running(node::full());
-    repair.observed.service = Seen::Absent;
-    let (repair, _) = next(repair);
+    let repair = story::repairing(node::full());
     assert_eq!(types(repair.node.status.plan.as_ref()), ["apply-service"]);
     assert!(digest::of(&repair).starts_with("act, apply Service"), "{}", digest::of(&repair));
     assert!(held(&repair).starts_with("rest on change: "), "{}", held(&repair));
@@ -154,7 +139,7 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
     let first = plan(&scene).map(|p| p.id);
 
     let mut other = scene.clone();
-    edit(&mut other, |node| node.spec.image = "registry.example.net/seid:v10".into());
+    other.edit(|node| node.spec.image = "registry.example.net/seid:v10".into());
     let replaced = plan(&other);
     assert_ne!(replaced.as_ref().map(|p| p.id.clone()), first);
     assert!(types(replaced.as_ref()).contains(&"observe-image"));
@@ -162,7 +147,7 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
 
     // The old image is wanted again and still there, and what is left of the plan was sent by somebody else.
     let steady = story::running(node::full());
-    edit(&mut scene, |node| node.spec.image = steady.node.spec.image);
+    scene.edit(|node| node.spec.image = steady.node.spec.image);
     scene.observed = steady.observed;
     for task in &mut scene.node.status.plan.as_mut().expect("a plan").tasks {
         let is_last = task.task_type == TaskType::MarkReady;
@@ -171,7 +156,7 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
     completed(&mut scene, &TaskType::ConfigApply);
     assert_eq!(plan(&scene), None);
     assert_eq!(shown(&scene, &kind), "False UpdateComplete");
-    restart_sidecar(&mut scene);
+    scene.restart_sidecar();
     assert_eq!(types(plan(&scene).as_ref()), ["mark-ready"]);
     assert_eq!(shown(&scene, &kind), "False UpdateComplete");
 }
@@ -179,11 +164,9 @@ fn an_update_that_is_replaced_says_what_it_has_become() {
 #[test]
 fn a_repair_that_an_update_replaces_says_that_an_update_has_begun() {
     let kind = ConditionType::NodeUpdateInProgress;
-    let mut scene = story::running(node::full());
-    scene.observed.service = Seen::Absent;
-    let (mut scene, _) = next(scene);
+    let mut scene = story::repairing(node::full());
     assert_eq!(shown(&scene, &kind), "False NoUpdate");
-    edit(&mut scene, |node| node.spec.image = "registry.example.net/seid:v9".into());
+    scene.edit(|node| node.spec.image = "registry.example.net/seid:v9".into());
     assert!(types(plan(&scene).as_ref()).contains(&"observe-image"), "{}", digest::of(&scene));
     assert_eq!(shown(&scene, &kind), "True UpdateStarted");
 }
@@ -192,9 +175,7 @@ fn a_repair_that_an_update_replaces_says_that_an_update_has_begun() {
 fn only_a_plan_that_marked_the_sidecar_ready_says_so_at_its_end() {
     let kind = ConditionType::SidecarReady;
     // A repair ends while the sidecar's readiness is not known.
-    let mut repair = story::running(node::full());
-    repair.observed.service = Seen::Absent;
-    let (mut repair, _) = next(repair);
+    let mut repair = story::repairing(node::full());
     repair.observed.service = story::running(node::full()).observed.service;
     repair.observed.pods = Seen::Present(Vec::new());
     repair.observed.health = Seen::default();
@@ -204,7 +185,7 @@ fn only_a_plan_that_marked_the_sidecar_ready_says_so_at_its_end() {
 
     // The sidecar has restarted: the plan that marks it ready ends.
     let mut restarted = story::running(node::full());
-    restart_sidecar(&mut restarted);
+    restarted.restart_sidecar();
     let (mut marking, _) = next(restarted);
     let plan = marking.node.status.plan.clone().expect("a plan");
     assert_eq!(types(Some(&plan)), ["mark-ready"]);
@@ -230,7 +211,7 @@ fn the_end_of_a_first_plan_records_the_images_that_came_up() {
 #[test]
 fn a_new_plan_is_stored_before_it_is_found_broken() {
     let mut scene = story::running(node::full());
-    restart_sidecar(&mut scene);
+    scene.restart_sidecar();
     // Somebody else has sent something under the id of the task that its plan will have.
     let (mut stored, _) = next(scene.clone());
     completed(&mut stored, &TaskType::ConfigApply);

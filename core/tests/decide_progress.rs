@@ -8,8 +8,8 @@ use seinode_core::Decision;
 use seinode_core::api::{ConditionType, TaskType};
 use seinode_core::ident::TaskId;
 use seinode_core::testkit::toy::Toy;
-use seinode_core::testkit::{Scene, digest, node, object, story};
-use seinode_core::world::{Blind, Health, Seen, SidecarTaskStatus};
+use seinode_core::testkit::{Scene, digest, node, story};
+use seinode_core::world::{Blind, Seen, SidecarTaskStatus};
 
 /// Seconds, of the given ones, at which the waiting scene is worth a write, with the message of the write.
 fn marks(scene: &Scene, seconds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
@@ -73,13 +73,9 @@ fn v10_a_reason_that_changes_its_text_is_no_reason_to_write() {
 /// A Running node whose sidecar was restarted and does not answer about its tasks.
 fn lost() -> Scene {
     let mut scene = story::running(node::full());
-    let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
-    scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
-    scene.observed.health = Seen::Present(Health::NotReady);
+    scene.restart_sidecar();
     scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a mark-ready plan") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "a mark-ready plan");
     scene
 }
 
@@ -104,11 +100,7 @@ fn v10_a_running_node_writes_each_mark_once_too() {
 
 #[test]
 fn v10_a_node_that_serves_writes_each_mark_of_a_repair_once() {
-    let mut scene = story::running(node::full());
-    scene.observed.service = Seen::Absent;
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a repair") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    let mut scene = story::repairing(node::full());
     scene.observed.service = Seen::Unknown(Blind::Forbidden);
     let written = marks(&scene, 0..100);
     assert_eq!(written.iter().map(|(s, _)| *s).collect::<Vec<_>>(), [10, 30, 70], "{written:?}");

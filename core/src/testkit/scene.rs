@@ -8,7 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::SeiNode;
 use crate::decision::{Decision, StatusWrite};
 use crate::platform::Platform;
-use crate::world::{Observed, Seen, Settings, Topic, Turn, World};
+use crate::testkit::object;
+use crate::world::{Health, Observed, Seen, Settings, Topic, Turn, World};
 
 /// Most looks of one pass before a decision must come; there are not more topics than this in any one plan step.
 const LOOKS: usize = 16;
@@ -77,6 +78,28 @@ impl Scene {
         self.node = stored(&self.node, write);
         self.observed.outcomes = Vec::new();
         self.observed.looked = alone();
+    }
+
+    /// Looks, and stores the write that follows; says whether there was one.
+    pub fn commit(&mut self) -> bool {
+        let Some(Decision::Commit(commit)) = self.settle() else { return false };
+        let write = commit.write().clone();
+        self.store(&write);
+        true
+    }
+
+    /// Somebody edits the node.
+    pub fn edit(&mut self, change: impl FnOnce(&mut SeiNode)) {
+        change(&mut self.node);
+        self.node.metadata.generation = self.node.metadata.generation.map(|g| g + 1);
+    }
+
+    /// The sidecar has been restarted, and waits to be marked ready.
+    pub fn restart_sidecar(&mut self) {
+        if let Some(sts) = self.observed.statefulset.present() {
+            self.observed.pods = Seen::Present(vec![object::pod(sts, object::PodStage::Sidecar)]);
+        }
+        self.observed.health = Seen::Present(Health::NotReady);
     }
 
     /// The same world a while later.

@@ -149,6 +149,14 @@ pub fn running(node: SeiNode) -> Scene {
     scene
 }
 
+/// A Running node whose Service was taken away; the plan that brings it back is stored.
+pub fn repairing(node: SeiNode) -> Scene {
+    let mut scene = running(node);
+    scene.observed.service = Seen::Absent;
+    scene.commit();
+    scene
+}
+
 /// The init plan has failed in its first task.
 pub fn failed(mut node: SeiNode) -> Scene {
     let mut plan = first_plan(&node);

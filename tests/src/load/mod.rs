@@ -74,8 +74,8 @@ pub async fn measure(program: &Path, options: &Options) -> Result<Report, LiveEr
     let operator = site.operator("load")?;
     let (before, busy) = (site.requests()?, site.others()?);
     let begun = Instant::now();
-    let wait = tokio::time::timeout(options.limit, all_ready(Api::all(site.client()), options.nodes));
     let client = site.client();
+    let wait = tokio::time::timeout(options.limit, all_ready(Api::all(client.clone()), options.nodes));
     let (created, times) = tokio::join!(create(&client, options), wait);
     let created = created?;
     let times = times.map_err(|_| LiveError::Load("not every node was Ready in time".to_owned()))??;
