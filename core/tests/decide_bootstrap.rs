@@ -318,3 +318,30 @@ fn w3_a_job_that_can_not_start_is_made_anew_for_another_image() {
         assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
     }
 }
+
+#[test]
+fn an_edit_after_the_end_of_a_bootstrap_replaces_the_plan_although_no_sidecar_answers() {
+    let edited = |change: fn(&mut Scene)| {
+        with(at(&TaskType::TeardownBootstrap), |s| {
+            s.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+            s.observed.pods = Seen::Present(Vec::new());
+            change(s);
+            s.edit(|node| node.spec.overrides = Some([("evm.max_tx".to_owned(), "1".to_owned())].into()));
+        })
+    };
+    let rows = [
+        ("the Job has completed", edited(|s| s.observed.job = Seen::Present(ended(s, "Complete")))),
+        ("the Job is gone", edited(|s| s.observed.job = Seen::Absent)),
+    ];
+    for (word, mut scene) in rows {
+        let plan = |scene: &Scene| scene.node.status.plan.as_ref().map(|p| p.id.clone());
+        let before = plan(&scene);
+        assert!(scene.commit(), "{word}: {}", digest::of(&scene));
+        assert_ne!(plan(&scene), before, "{word}");
+        let tasks = scene.node.status.plan.iter().flat_map(|p| &p.tasks);
+        let types: Vec<_> = tasks.map(|t| t.task_type.as_str()).collect();
+        assert!(types.contains(&"teardown-bootstrap"), "{word}: {types:?}");
+        assert!(!types.contains(&"deploy-bootstrap-job"), "{word}: {types:?}");
+        assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
+    }
+}
