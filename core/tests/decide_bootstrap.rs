@@ -329,7 +329,7 @@ fn an_edit_after_the_end_of_a_bootstrap_replaces_the_plan_although_no_sidecar_an
             s.edit(|node| node.spec.overrides = Some([("evm.max_tx".to_owned(), "1".to_owned())].into()));
         })
     };
-    let rows = [
+    let rows = vec![
         ("the Job has completed", edited(|s| s.observed.job = Seen::Present(ended(s, "Complete")))),
         ("the Job is gone", edited(|s| s.observed.job = Seen::Absent)),
     ];

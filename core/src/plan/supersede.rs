@@ -169,18 +169,21 @@ pub(crate) enum Rest {
     Wait(WaitingOn, Wake),
 }
 
-/// Before a plan is replaced: its bootstrap is removed, and a task that runs in the sidecar has ended, or was cancelled,
-/// or the sidecar can't be asked. A genesis transaction is waited for.
+/// Before a plan is replaced: its bootstrap has completed or is removed, and a task that runs in the sidecar has ended, or
+/// was cancelled, or the sidecar can't be asked. A genesis transaction is waited for.
 pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
-    let bootstrapping = is_bootstrapping(plan);
-    if bootstrapping && !choose::has_bootstrapped(plan) {
-        match removal(world, &plan.id) {
-            // Its sidecar is gone with it.
-            Removal::Gone => return Rest::AtRest,
-            Removal::Look(topics) => return Rest::Look(topics),
-            Removal::Do(effect) => return Rest::Do(effect),
-            Removal::Wait(why) => return Rest::Wait(why, Wake::After(AGAIN)),
+    if is_bootstrapping(plan) {
+        // Nothing runs in the sidecar of a Job that has completed, and that of the StatefulSet is yet to come.
+        if choose::has_bootstrapped(plan) {
+            return Rest::AtRest;
         }
+        return match removal(world, &plan.id) {
+            // Its sidecar is gone with it.
+            Removal::Gone => Rest::AtRest,
+            Removal::Look(topics) => Rest::Look(topics),
+            Removal::Do(effect) => Rest::Do(effect),
+            Removal::Wait(why) => Rest::Wait(why, Wake::After(AGAIN)),
+        };
     }
     let current = cursor(plan).and_then(|i| plan.tasks.get(i));
     // A task of the sidecar may run that the stored plan shows as open only; tasks before it are complete.
@@ -189,7 +192,7 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
     }) {
         return Rest::AtRest;
     }
-    if sidecar::nobody_to_ask(world, bootstrapping).is_some() {
+    if sidecar::nobody_to_ask(world, false).is_some() {
         return Rest::AtRest;
     }
     if !world.observed.has_looked(&Topic::SidecarTasks) {
