@@ -169,7 +169,8 @@ impl Run {
         }
         let doing = moved.state.describe(mind, worker);
         self.go(moved.state);
-        Some(format!("operator {worker}: {doing}"))
+        let why = if moved.why.is_empty() { String::new() } else { format!(": {}", moved.why) };
+        Some(format!("operator {worker}: {doing}{why}"))
     }
 
     /// The next state; whoever watches what has changed is woken.

@@ -122,7 +122,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "teardown-not-awaited",
         class: "the bootstrap counts as removed while its pod is there (S10)",
-        scope: "bootstrap-edited-one",
+        scope: "small-bootstrap-edited",
         edits: &[
             Edit {
                 file: "core/src/plan/supersede.rs",

@@ -171,7 +171,7 @@ pub const ALL: &[Scope] = &[
         ..BARE
     },
     Scope {
-        name: "bootstrap-edited-one",
+        name: "small-bootstrap-edited",
         about: "a node gets another override while it bootstraps",
         nodes: || vec![node::bootstrap()],
         edits: &[Edit::Override("1")],
@@ -488,13 +488,15 @@ pub(crate) fn as_specified(state: &State) -> Result<(), String> {
     state.sites.iter().try_for_each(site_as_specified)
 }
 
-/// The same, and a node may have failed if it says why.
+/// The same, and a node may have failed with the spec that it has now, if it says why.
 pub(crate) fn or_failed(state: &State) -> Result<(), String> {
     state.sites.iter().try_for_each(|site| {
         let failed = site.node.now().is_some_and(|n| {
             n.status.phase == Some(NodePhase::Failed)
-                && condition::find(&n.status.conditions, &ConditionType::PlanFailed)
-                    .is_some_and(|c| c.status == ConditionStatus::True && !c.message.is_empty())
+                && condition::find(&n.status.conditions, &ConditionType::PlanFailed).is_some_and(|c| {
+                    let is_told = c.status == ConditionStatus::True && !c.message.is_empty();
+                    is_told && c.observed_generation == Some(n.generation())
+                })
         });
         if failed { Ok(()) } else { site_as_specified(site) }
     })
@@ -527,9 +529,10 @@ fn site_as_specified(site: &Site) -> Result<(), String> {
     let shown = |kind: &ConditionType| condition::find(&node.status.conditions, kind);
     let holds = |kind: &ConditionType| shown(kind).is_some_and(|c| c.status == ConditionStatus::True);
     if node.spec.paused == Some(true) {
-        return match (holds(&ConditionType::Paused), site.pod_states().is_empty()) {
-            (true, true) => Ok(()),
-            (true, false) => Err("paused, and a pod is there".to_owned()),
+        // The pod of a bootstrap that has ended stays with its Job, and does nothing.
+        return match (holds(&ConditionType::Paused), site.pod_states().iter().any(PodState::is_live)) {
+            (true, false) => Ok(()),
+            (true, true) => Err("paused, and a pod is there".to_owned()),
             (false, _) => Err("the pause is not acknowledged".to_owned()),
         };
     }

@@ -160,6 +160,8 @@ pub(crate) struct Moved {
     pub(crate) state: State,
     /// It rests now, until then.
     pub(crate) rests: Option<Wake>,
+    /// What it waits for then.
+    pub(crate) why: String,
 }
 
 impl State {
@@ -177,7 +179,7 @@ impl State {
 
     fn set(mut self, worker: usize, doing: Obj<Doing>) -> Moved {
         self.workers[worker].doing = doing;
-        Moved { state: self, rests: None }
+        Moved { state: self, rests: None, why: String::new() }
     }
 
     /// A pass begins, or its next round: look at the caches, decide. `None` if there is nothing to see.
@@ -211,7 +213,8 @@ impl State {
             self.broken.extend(thought.broken.iter().cloned());
             match &thought.next {
                 Next::Rest(rest) => {
-                    return Moved { rests: Some(rest.wake), ..self.set(worker, Doing::rest()) };
+                    let why = rest.why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    return Moved { rests: Some(rest.wake), why, ..self.set(worker, Doing::rest()) };
                 }
                 Next::Look(topics) if topics.is_subset(&view.looked) => {
                     self.broken.push("law 6: the same look is asked for again and again".to_owned());
