@@ -267,9 +267,7 @@ fn s22_each_child_that_is_gone_or_changed_is_applied_again_by_a_plan() {
         let ours = labelled(&json!({"f:metadata": {"f:labels": {"f:team": {}}}}));
         assert_eq!(planned(&ours), [task.to_string()], "{kind}: ours, not rendered any more");
         let mut applying = ours;
-        let Some(Decision::Commit(commit)) = applying.settle() else { panic!("{kind}: a plan") };
-        let write = commit.write().clone();
-        applying.store(&write);
+        assert!(applying.commit(), "{kind}: a plan");
         applying.observed.looked.extend([Topic::ConfigMap, Topic::StatefulSet, Topic::Service]);
         assert!(
             digest::of(&applying).contains(&format!("apply {kind}")),
@@ -309,17 +307,13 @@ fn s22_what_is_set_back_is_left_alone_for_an_hour_or_until_an_edit() {
     };
     set_back(&mut scene);
     assert_eq!(planned(&scene), ["apply-service"], "the first time it is repaired");
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a plan") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "a plan");
     scene.node.status.plan = None;
     assert_eq!(planned(&scene), Vec::<String>::new());
     let shown = digest::condition(&scene, &ConditionType::ChildContested).expect("a condition");
     assert_eq!((shown.status.as_str(), shown.reason.as_str()), ("True", "SetBack"));
     assert!(shown.message.contains("spec.publishNotReadyAddresses (set by meddler)"), "{}", shown.message);
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "it is shown");
     assert_eq!(planned(&scene), Vec::<String>::new(), "and not written again");
     let minutes = |n| std::time::Duration::from_mins(n);
     assert_eq!(planned(&scene.clone().later(minutes(58))), Vec::<String>::new());

@@ -118,9 +118,7 @@ fn updating() -> Scene {
     let mut scene = story::running(node::full());
     scene.node.spec.image = "registry.example.net/seid:v9".into();
     scene.node.metadata.generation = Some(2);
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "an update");
     scene
 }
 
@@ -178,9 +176,7 @@ fn v1_p7_p8_p52_a_failed_update_is_shown_and_the_node_stays_running() {
 #[test]
 fn p9_plan_failed_stays_and_turns_false_with_a_later_completion() {
     let mut scene = story::failed(node::full());
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("the failure is adopted") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "the failure is adopted");
     assert_eq!(shown(&scene, &ConditionType::PlanFailed), ("True".to_owned(), "TaskFailed".to_owned()));
     // The next plan completes.
     let mut plan = story::first_plan(&scene.node);
@@ -271,9 +267,7 @@ fn a_sidecar_that_gave_no_answer_is_asked_again_soon_and_then_ever_more_slowly()
     let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
     scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
     scene.observed.health = Seen::Unknown(Blind::Unreachable("connection refused".into()));
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "it is shown");
     let wakes = [0, 8, 60, 3600].map(|seconds| {
         let later = scene.clone().later(Duration::from_secs(seconds));
         digest::of(&later).split(':').next().unwrap_or_default().to_owned()
@@ -287,10 +281,7 @@ fn a_ready_answer_is_not_the_last_word_while_the_pod_does_not_show_it() {
     let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
     scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Sidecar)]);
     scene.observed.health = Seen::Present(Health::Ready);
-    if let Some(Decision::Commit(commit)) = scene.settle() {
-        let write = commit.write().clone();
-        scene.store(&write);
-    }
+    scene.commit();
     assert!(digest::of(&scene).starts_with("rest 1000ms"), "{}", digest::of(&scene));
 }
 
@@ -299,9 +290,7 @@ fn a_node_that_waits_out_its_back_off_says_so() {
     let mut scene = story::failed(node::full());
     for generation in 1..=2 {
         scene.node.metadata.generation = Some(generation);
-        let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is stored") };
-        let write = commit.write().clone();
-        scene.store(&write);
+        assert!(scene.commit(), "it is stored");
     }
     assert_eq!(shown(&scene, &ConditionType::Ready), ("False".to_owned(), "BackingOff".to_owned()));
 }
@@ -350,10 +339,7 @@ fn l14_a_missed_event_of_a_pod_does_not_keep_a_node_unready() {
     let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
     let ready = scene.observed.pods.clone();
     scene.observed.pods = Seen::Present(vec![object::pod(&sts, object::PodStage::Proxy)]);
-    while let Some(Decision::Commit(commit)) = scene.settle() {
-        let write = commit.write().clone();
-        scene.store(&write);
-    }
+    while scene.commit() {}
     scene.observed.looked.remove(&Topic::Pods);
     let soon = scene.clone().later(Duration::from_mins(4));
     assert!(digest::first(&soon).starts_with("rest 300000ms"), "{}", digest::first(&soon));

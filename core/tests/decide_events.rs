@@ -17,10 +17,7 @@ fn at_stage(stage: object::PodStage) -> Scene {
 }
 
 fn after_write(mut scene: Scene) -> Scene {
-    if let Some(seinode_core::Decision::Commit(commit)) = scene.settle() {
-        let write = commit.write().clone();
-        scene.store(&write);
-    }
+    scene.commit();
     scene
 }
 

@@ -131,9 +131,7 @@ fn each_row_of_the_gate() {
 fn a_closed_gate_is_looked_at_every_thirty_seconds_and_says_what_is_missing() {
     let mut scene = story::fresh(syncing(&[]));
     scene.observed.registry = entries(&["a:1"]);
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "a commit");
     let line = digest::of(&scene);
     assert!(line.starts_with("rest 30000ms: 1 of at least 2 witnesses for chain atlantic-2"), "{line}");
 }
@@ -177,9 +175,7 @@ fn v3_an_invalid_spec_is_held_and_shown() {
     let ready = digest::condition(&scene, &ConditionType::Ready).expect("a condition");
     assert_eq!(ready.reason, "InvalidSpec");
     assert_eq!(digest::of(&scene), "commit none none");
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "a commit");
     assert!(digest::of(&scene).starts_with("rest on change: validator:"), "{}", digest::of(&scene));
 }
 
@@ -247,11 +243,7 @@ fn l15_a_clock_that_jumps_back_does_not_prolong_a_back_off() {
     scene.observed.silence = Duration::from_mins(2);
     for generation in 1..=2 {
         scene.node.metadata.generation = Some(generation);
-        let Some(Decision::Commit(commit)) = scene.settle() else {
-            panic!("the failure is adopted, the edit seen")
-        };
-        let write = commit.write().clone();
-        scene.store(&write);
+        assert!(scene.commit(), "the failure is adopted, the edit seen");
     }
     assert!(digest::of(&scene).starts_with("rest 60000ms"), "{}", digest::of(&scene));
     let hour = Duration::from_hours(1);
@@ -263,9 +255,7 @@ fn l15_a_clock_that_jumps_back_does_not_prolong_a_back_off() {
 fn s21_an_invalid_spec_of_a_running_node_keeps_it_alive() {
     let mut scene = story::running(node::replayer());
     scene.node.spec.peers = None;
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "it is shown");
     assert!(digest::of(&scene).starts_with("rest on change"), "{}", digest::of(&scene));
     // Its sidecar was restarted.
     let sts = scene.observed.statefulset.present().expect("a StatefulSet").clone();
@@ -283,9 +273,7 @@ fn v3_an_invalid_edit_of_a_running_node_is_shown() {
     let held = digest::condition(&scene, &ConditionType::SpecHeld).expect("seeded");
     assert_eq!((held.status.to_string().as_str(), held.reason.as_str()), ("True", "InvalidSpec"));
     assert!(held.message.contains("peers"), "{}", held.message);
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("it is shown") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "it is shown");
     scene.node.spec.peers = node::replayer().spec.peers;
     let held = digest::condition(&scene, &ConditionType::SpecHeld).expect("seeded");
     assert_eq!(held.reason, "NotHeld");
@@ -295,9 +283,7 @@ fn v3_an_invalid_edit_of_a_running_node_is_shown() {
 fn a_failed_node_rests_and_shows_why() {
     let mut scene = story::failed(node::full());
     assert_eq!(digest::of(&scene), "commit Failed Failed");
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("a commit") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "a commit");
     assert_eq!(digest::of(&scene), "rest on change: task ensure-data-pvc failed: foreign claim");
 }
 

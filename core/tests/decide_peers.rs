@@ -250,10 +250,7 @@ fn s26_ec2_is_shown_on_nodes_that_name_it_and_costs_a_running_node_nothing() {
     scene.settings.asks_ec2 = false;
     assert_eq!(ec2(&scene).expect("shown").0, "False/NotAsked");
     // Once that is stored an idle node asks nobody and writes nothing.
-    while let Some(Decision::Commit(commit)) = scene.settle() {
-        let write = commit.write().clone();
-        scene.store(&write);
-    }
+    while scene.commit() {}
     assert!(digest::first(&scene).starts_with("rest"), "{}", digest::first(&scene));
     scene.node.spec.peers = None;
     assert_eq!(ec2(&scene).expect("it stays").0, "False/NotApplicable");
@@ -266,10 +263,7 @@ fn s26_what_was_said_before_ec2_could_be_asked_does_not_stay() {
     let mut shown = |asks: bool, named: bool| {
         scene.settings.asks_ec2 = asks;
         scene.node.spec.peers = sources.clone().filter(|_| named);
-        while let Some(Decision::Commit(commit)) = scene.settle() {
-            let write = commit.write().clone();
-            scene.store(&write);
-        }
+        while scene.commit() {}
         ec2(&scene).expect("shown").0
     };
     let rows = [
@@ -290,10 +284,7 @@ fn l01_s26_an_idle_node_asks_ec2_nothing() {
     scene.node.metadata.generation = Some(2);
     scene.settings.asks_ec2 = true;
     scene.observed.ec2 = vec![Seen::Present(vec![instance("new.example.net")])];
-    while let Some(Decision::Commit(commit)) = scene.settle() {
-        let write = commit.write().clone();
-        scene.store(&write);
-    }
+    while scene.commit() {}
     assert_eq!(
         ec2(&scene).expect("shown").0,
         "True/Resolved",

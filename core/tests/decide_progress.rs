@@ -108,6 +108,23 @@ fn v10_a_node_that_serves_writes_each_mark_of_a_repair_once() {
 }
 
 #[test]
+fn v10_what_a_node_that_serves_waits_for_stays_when_something_else_is_written() {
+    let message = |scene: &Scene| {
+        let conditions = &scene.node.status.conditions;
+        conditions.iter().find(|c| c.condition_type == ConditionType::Ready).map(|c| c.message.clone())
+    };
+    let mut scene = story::repairing(node::full()).later(Duration::from_secs(11));
+    scene.observed.service = Seen::Unknown(Blind::Forbidden);
+    assert!(scene.commit(), "the first mark");
+    let marked = message(&scene);
+    assert!(marked.as_ref().is_some_and(|m| m.ends_with("(for over 10s)")), "{marked:?}");
+    let mut scene = scene.later(Duration::from_secs(1));
+    scene.node.status.endpoint = None;
+    assert!(scene.commit(), "the endpoint");
+    assert_eq!(message(&scene), marked);
+}
+
+#[test]
 fn a_quick_plan_makes_no_progress_write() {
     let mut toy = Toy::of(node::full());
     toy.live(200).expect("a full node comes up");

@@ -20,9 +20,7 @@ fn at(task_type: &TaskType) -> Scene {
     scene.node.spec.image = IMAGE.into();
     scene.node.spec.sidecar.get_or_insert_default().image = Some(SIDECAR.into());
     scene.node.metadata.generation = Some(2);
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "an update");
     let plan = scene.node.status.plan.as_mut().expect("a plan");
     let at = plan.tasks.iter().position(|t| t.task_type == *task_type).expect("the task");
     plan.tasks.iter_mut().take(at).for_each(|task| task.status = TaskStatus::Complete);

@@ -457,9 +457,7 @@ fn s09_a_sidecar_that_is_silent_behind_a_ready_proxy_gets_the_other_order() {
     assert_eq!(order(120), (false, 7), "it has not for 2 min");
 
     // The same in the middle of the first order.
-    let Some(Decision::Commit(commit)) = scene.settle() else { panic!("an update") };
-    let write = commit.write().clone();
-    scene.store(&write);
+    assert!(scene.commit(), "an update");
     let first = scene.node.status.plan.clone().expect("a plan").id;
     scene.observed.silence = Duration::from_mins(2);
     let mut later = scene.clone();

@@ -51,10 +51,7 @@ fn s24_a_new_default_waits_for_its_turn() {
     );
     // Once that is stored nothing is written, whoever it is that comes first.
     let mut stored = waiting;
-    while let Some(Decision::Commit(commit)) = stored.settle() {
-        let write = commit.write().clone();
-        stored.store(&write);
-    }
+    while stored.commit() {}
     stored.observed.turn = Seen::Present(Turn::Others(vec!["alpha/three".to_owned()]));
     assert!(digest::of(&stored).starts_with("rest 5000ms: the update"), "{}", digest::of(&stored));
     let dark = with(stored.clone(), Seen::Unknown(Blind::Forbidden));
