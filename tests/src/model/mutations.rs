@@ -126,8 +126,8 @@ pub const ALL: &[Mutation] = &[
         edits: &[
             Edit {
                 file: "core/src/plan/supersede.rs",
-                text: "Removal::Wait(why) => return Rest::Wait(why, Wake::After(AGAIN)),",
-                instead: "Removal::Wait(_) => return Rest::AtRest,",
+                text: "Removal::Wait(why) => Rest::Wait(why, Wake::After(AGAIN)),",
+                instead: "Removal::Wait(_) => Rest::AtRest,",
             },
             Edit {
                 file: "core/src/scale.rs",
