@@ -129,6 +129,7 @@ fn a_bad_script_is_refused_with_step_field_and_remedy() {
         ("  - api: {kind: Potato, trouble: hang}", &["step 1 (api): kind:", "Potato", "StatefulSet"]),
         ("  - api: {trouble: {answer: x}}", &["step 1 (api): trouble.answer:", "u16"]),
         ("  - sidecar: {what: dance}", &["step 1 (sidecar): what", "dance", "hang"]),
+        ("  - platform: {images: {sidecars: x}}", &["step 1 (platform): images.sidecars", "no such key"]),
         ("  - {wait: 5s, create: full-node}", &["step 1:", "one word"]),
     ];
     for (text, words) in cases {

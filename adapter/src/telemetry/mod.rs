@@ -2,6 +2,7 @@
 //! meaning that their names promise. `docs/metrics.md` lists them.
 
 mod bounded;
+mod family;
 mod logs;
 mod nodes;
 #[cfg(feature = "otlp")]
@@ -32,6 +33,7 @@ use seinode_core::world::{Health, Seen};
 
 use crate::backlog::Backlog;
 use bounded::Bounded;
+use family::{Counters, Histograms, Labels, labels};
 use nodes::Nodes;
 
 #[cfg(feature = "otlp")]
@@ -41,51 +43,6 @@ pub use requests::Requests;
 
 /// Value of the label `controller` (`seinode.md` 1).
 const CONTROLLER: &str = "seinode";
-
-/// Labels as pairs.
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Labels<const N: usize>([(&'static str, String); N]);
-
-impl<const N: usize> prometheus_client::encoding::EncodeLabelSet for Labels<N> {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
-    ) -> Result<(), std::fmt::Error> {
-        self.0.encode(encoder)
-    }
-}
-
-fn labels<const N: usize>(pairs: [(&'static str, &str); N]) -> Labels<N> {
-    Labels(pairs.map(|(key, value)| (key, value.to_owned())))
-}
-
-/// A counter for each set of labels.
-#[derive(Clone, Debug, Default)]
-struct Counters<const N: usize>(Family<Labels<N>, Counter<u64, AtomicU64>>);
-
-impl<const N: usize> Counters<N> {
-    fn add(registry: &mut Registry, name: &str, help: &str) -> Self {
-        Self(add(registry, name, help, Family::default()))
-    }
-
-    fn inc(&self, pairs: [(&'static str, &str); N]) {
-        self.0.get_or_create(&labels(pairs)).inc();
-    }
-}
-
-/// A histogram for each set of labels.
-#[derive(Clone, Debug)]
-struct Histograms<const N: usize>(Family<Labels<N>, Histogram, fn() -> Histogram>);
-
-impl<const N: usize> Histograms<N> {
-    fn add(registry: &mut Registry, name: &str, help: &str, make: fn() -> Histogram) -> Self {
-        Self(add(registry, name, help, Family::new_with_constructor(make)))
-    }
-
-    fn observe(&self, pairs: [(&'static str, &str); N], value: Duration) {
-        self.0.get_or_create(&labels(pairs)).observe(value.as_secs_f64());
-    }
-}
 
 /// Everything that is counted.
 pub struct Metrics {

@@ -11,7 +11,7 @@ use seinode_sim::sidecar::{Ending, Fault};
 use seinode_sim::store::Kind;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::state::{Named, State};
 
@@ -218,11 +218,37 @@ pub(super) struct PlatformChange(pub(super) Platform);
 impl<'de> Deserialize<'de> for PlatformChange {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let change = Value::deserialize(from)?;
-        let mut file: Value = serde_yaml_ng::from_str(platform::BUILTIN).map_err(D::Error::custom)?;
-        patch::apply(&mut file, &change);
-        // JSON is YAML.
-        platform::parse(&file.to_string()).and_then(|file| file.check()).map(Self).map_err(D::Error::custom)
+        let builtin: Value = serde_yaml_ng::from_str(platform::BUILTIN).map_err(D::Error::custom)?;
+        let with = |change: &Value| {
+            let mut file = builtin.clone();
+            patch::apply(&mut file, change);
+            // JSON is YAML.
+            platform::parse(&file.to_string()).map_err(D::Error::custom)
+        };
+        // An operator passes over keys that it does not know; here one is a slip of the pen.
+        let unchanged = with(&json!({}))?;
+        for (path, single) in singles(&change) {
+            if with(&single)? == unchanged {
+                return Err(D::Error::custom(format!(
+                    "{path} changes nothing: the platform file has no such key, or has that value already"
+                )));
+            }
+        }
+        with(&change)?.check().map(Self).map_err(D::Error::custom)
     }
+}
+
+/// Each value of a change alone, with its path.
+fn singles(change: &Value) -> Vec<(String, Value)> {
+    let Value::Object(map) = change else { return vec![(String::new(), change.clone())] };
+    let of = |(key, value): (&String, &Value)| {
+        let join = |path: String| if path.is_empty() { key.clone() } else { format!("{key}.{path}") };
+        singles(value)
+            .into_iter()
+            .map(|(path, inner)| (join(path), json!({ key: inner })))
+            .collect::<Vec<_>>()
+    };
+    map.iter().flat_map(of).collect()
 }
 
 #[derive(Clone, Debug, Deserialize)]
