@@ -13,6 +13,7 @@ use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{PlanPhase, mode};
 use seinode_core::effect::{Effect, Op};
+use seinode_core::plan::lint;
 use serde_json::Value;
 
 use self::given::{Brought, GivenNode, GivenPlatform};
@@ -68,6 +69,9 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     }
     if !zeroed.is_empty() {
         say("note", &format!("ids are derived from zeros: the manifest has no {}", zeroed.join(" and no ")));
+    }
+    for finding in lint::status(&node.status) {
+        say("note", &format!("the status that was given breaks law {}: {}", finding.law, finding.text));
     }
     let now = args.now.unwrap_or_else(Timestamp::now);
     let mut around = match Surroundings::around(&node, &platform, &file, &brought, now) {

@@ -26,6 +26,9 @@ pub const MUTATIONS: Campaign = Campaign {
 /// States of one scope in a whole run, beyond which it is left at that: the rest of the time is for the others.
 const MOST: f64 = 8_000_000.0;
 
+/// Which part of a scope's time is for the search; what it does not come to is walked through by chance in the rest.
+const SEARCHED: f64 = 0.7;
+
 /// Steps tried and states seen of one scope in the search for a bug.
 const MOST_FOR_A_BUG: usize = 1_000_000;
 
@@ -44,8 +47,9 @@ fn scopes(options: &Options) -> Result<Vec<Row>, String> {
         let time = left / u32::try_from(chosen.len() - at).unwrap_or(1);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is above 0")]
         let states = (MOST * options.share) as usize;
-        let found = model::search(scope, Bounds { states, depth: None, time, judges: true })?;
-        rows.push(Row {
+        let bounds = Bounds { states, depth: None, time: time.mul_f64(SEARCHED), judges: true };
+        let found = model::search(scope, bounds)?;
+        let mut row = Row {
             name: scope.name.to_owned(),
             counts: vec![
                 ("states", count(found.states)),
@@ -55,7 +59,16 @@ fn scopes(options: &Options) -> Result<Vec<Row>, String> {
             ],
             took: found.took,
             failure: found.failure,
-        });
+        };
+        if !found.complete && row.failure.is_none() {
+            let bounds = Bounds { time: time.saturating_sub(found.took), ..bounds };
+            let walked = model::walk(scope, options.seed, bounds)?;
+            row.counts
+                .extend([("states of walks", count(walked.states)), ("steps of walks", count(walked.depth))]);
+            row.took += walked.took;
+            row.failure = walked.failure;
+        }
+        rows.push(row);
     }
     Ok(rows)
 }
@@ -145,6 +158,7 @@ version.workspace = true
 edition.workspace = true
 
 [dependencies]
+fastrand = "2.5"
 k8s-openapi.workspace = true
 seinode-core = { workspace = true, features = ["testkit"] }
 serde.workspace = true

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::SeiNode;
 use crate::decision::{Decision, StatusWrite};
 use crate::platform::Platform;
-use crate::testkit::object;
+use crate::testkit::{law, object};
 use crate::world::{Health, Observed, Seen, Settings, Topic, Turn, World};
 
 /// Most looks of one pass before a decision must come; there are not more topics than this in any one plan step.
@@ -52,11 +52,16 @@ impl Scene {
     }
 
     /// Decides, looks at what is asked for (which shows what is there anyway), and decides again until something else than
-    /// a look comes. `None`: the same look was asked for twice, so it would never end.
+    /// a look comes; the laws judge each decision. `None`: the same look was asked for twice, so it would never end.
     pub fn settle(&mut self) -> Option<Decision> {
         for _ in 0..LOOKS {
-            match self.decide() {
-                Decision::Look(topics) if topics.is_subset(&self.observed.looked) => return None,
+            let decision = self.decide();
+            if matches!(&decision, Decision::Look(topics) if topics.is_subset(&self.observed.looked)) {
+                return None;
+            }
+            let broken = law::judge(self, &decision);
+            assert!(broken.is_empty(), "a decision breaks {broken:#?}");
+            match decision {
                 Decision::Look(topics) => self.observed.looked.extend(topics),
                 decision @ (Decision::Act(_) | Decision::Commit(_) | Decision::Rest(_)) => {
                     return Some(decision);

@@ -19,6 +19,7 @@ mod scope;
 mod site;
 mod state;
 mod view;
+mod walk;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 pub use scope::{ALL, Scope};
 pub use state::Action;
+pub use walk::walk;
 
 use cluster::Mishap;
 use fair::Fair;
@@ -213,6 +215,13 @@ fn budget(left: &mut state::Left, mishap: Mishap) -> &mut u8 {
 }
 
 impl Search {
+    fn begin(scope: &Scope, judges: bool) -> Result<Self, String> {
+        obj::sweep();
+        let mind = Mind::new(judges);
+        let begin = scope.begin(&mind)?;
+        Ok(Self { scope: *scope, mind, fair: Fair::default(), begin })
+    }
+
     fn stuck(&self, state: &State) -> Option<String> {
         if !state.broken.is_empty() || !state.digest().is_multiple_of(self.scope.every) {
             return None;
@@ -222,18 +231,25 @@ impl Search {
 
     /// A way as a story.
     fn tell(&self, path: stateright::Path<State, Action>) -> String {
-        let mut story = Vec::new();
-        let mut last = None;
+        let (mut way, mut last) = (Vec::new(), None);
         for (state, action) in path.into_vec() {
-            if let Some(action) = action {
-                let doing: Vec<String> =
-                    (0..state.workers.len()).map(|w| state.describe(&self.mind, w)).collect();
-                story.push(format!("[{}] {action:?}", doing.join("] [")));
+            match action {
+                Some(action) => way.push((state, action)),
+                None => last = Some(state),
             }
-            last = Some(state);
         }
         let why = last.and_then(|s| s.broken.first().cloned().or_else(|| self.stuck(&s)));
-        format!("{} after {} steps:\n{}", why.unwrap_or_default(), story.len(), story.join("\n"))
+        format!("{} after {}", why.unwrap_or_default(), self.story(&way))
+    }
+
+    /// The steps of a way, one a line.
+    fn story(&self, way: &[(State, Action)]) -> String {
+        let line = |(state, action): &(State, Action)| {
+            let doing: Vec<_> = (0..state.workers.len()).map(|w| state.describe(&self.mind, w)).collect();
+            format!("[{}] {action:?}", doing.join("] ["))
+        };
+        let lines: Vec<_> = way.iter().map(line).collect();
+        format!("{} steps:\n{}", lines.len(), lines.join("\n"))
     }
 }
 
@@ -243,10 +259,7 @@ impl Search {
 ///
 /// The scope has no beginning: a node does not come up by itself.
 pub fn search(scope: &Scope, bounds: Bounds) -> Result<Found, String> {
-    obj::sweep();
-    let mind = Mind::new(bounds.judges);
-    let begin = scope.begin(&mind)?;
-    let search = Search { scope: *scope, mind, fair: Fair::default(), begin };
+    let search = Search::begin(scope, bounds.judges)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let started = Instant::now();
     let checker = search

@@ -34,7 +34,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "act-before-store",
         class: "effects before the plan that asks for them is stored (W1, S1, law 1)",
-        scope: "update-one",
+        scope: "small-update",
         edits: &[Edit {
             file: "core/src/decide.rs",
             text: "    match draft.write() {\n        Some(write) => {\n            effects.extend(",
@@ -54,7 +54,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "cached-rollout",
         class: "a pod is deleted by what the cache says of its template (S1, S14)",
-        scope: "update-one",
+        scope: "small-update",
         edits: &[
             Edit {
                 file: "core/src/task/rollout.rs",
@@ -82,7 +82,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "current-revision",
         class: "a rollout by currentRevision, which OnDelete does not advance (W2)",
-        scope: "update-one",
+        scope: "small-update",
         edits: &[Edit {
             file: "core/src/task/rollout.rs",
             text: "let revision = status.and_then(|s| s.update_revision.as_deref())",
@@ -149,7 +149,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "rivals-not-awaited",
         class: "the winner starts before the loser has stepped back (S3)",
-        scope: "rivals-late",
+        scope: "small-rivals-late",
         edits: &[Edit {
             file: "core/src/rivals.rs",
             text: "        Standing::NotYet(text) => Permit::Refused(WaitingOn::Rival(text), Wake::After(WINNER_POLL)),",
@@ -189,7 +189,7 @@ pub const ALL: &[Mutation] = &[
     Mutation {
         name: "drift-by-record",
         class: "drift is told by what was recorded alone (W3, W4)",
-        scope: "roll-back-one",
+        scope: "small-roll-back",
         edits: &[Edit {
             file: "core/src/drift.rs",
             text: "    let wanted = [(pod::SEID, seid), (pod::SIDECAR, sidecar)];",

@@ -109,7 +109,7 @@ pub const ALL: &[Scope] = &[
         ..BARE
     },
     Scope {
-        name: "update-one",
+        name: "small-update",
         about: "a node that runs gets another image; its operator dies once and sees one old version",
         running: true,
         edits: &[Edit::Image(V7)],
@@ -125,7 +125,7 @@ pub const ALL: &[Scope] = &[
         ..BARE
     },
     Scope {
-        name: "roll-back-one",
+        name: "small-roll-back",
         about: "a node that runs gets another image and its first one again",
         running: true,
         edits: &[Edit::Image(V7), Edit::Image(V6)],
@@ -192,7 +192,7 @@ pub const ALL: &[Scope] = &[
         ..BARE
     },
     Scope {
-        name: "start-two",
+        name: "small-start-two",
         about: "a node starts under two operators, either of which stalls anywhere and wakes late",
         operators: 2,
         ..BARE
@@ -350,12 +350,69 @@ pub const ALL: &[Scope] = &[
         ..BARE
     },
     Scope {
-        name: "rivals-late",
+        name: "small-rivals-late",
         about: "a node with the signing key of a younger one is made while that one starts",
         nodes: rivals,
         operators: 2,
         edits: &[Edit::Create],
         wanted: one_of_rivals,
+        ..BARE
+    },
+    Scope {
+        name: "update-lost",
+        about: "a node that runs gets another image; writes and answers are lost, looks go unanswered, its operator dies",
+        running: true,
+        edits: &[Edit::Image(V7)],
+        left: Left { unanswered: 2, unsent: 1, blind: 1, crash: 1, ..NONE },
+        fine: true,
+        ..BARE
+    },
+    Scope {
+        name: "update-dies-twice",
+        about: "a node that runs gets another image under two operators that die twice",
+        running: true,
+        operators: 2,
+        edits: &[Edit::Image(V7)],
+        left: Left { crash: 2, ..NONE },
+        ..BARE
+    },
+    Scope {
+        name: "bootstrap-lost",
+        about: "a node bootstraps; writes and answers are lost, its operator dies",
+        nodes: || vec![node::bootstrap()],
+        left: Left { unanswered: 2, unsent: 1, crash: 1, ..NONE },
+        ..BARE
+    },
+    Scope {
+        name: "bootstrap-expires-two",
+        about: "a node bootstraps under two operators; its Job expires, an old version is seen",
+        nodes: || vec![node::bootstrap()],
+        operators: 2,
+        left: Left { expire: 1, stale: 1, ..NONE },
+        ..BARE
+    },
+    Scope {
+        name: "pause-lost",
+        about: "a node that runs is paused and let go again; writes and answers are lost, its operator dies",
+        running: true,
+        edits: &[Edit::Pause(true), Edit::Pause(false)],
+        left: Left { unanswered: 2, unsent: 1, crash: 1, ..NONE },
+        ..BARE
+    },
+    Scope {
+        name: "delete-lost",
+        about: "a node that runs is deleted and made again; writes and answers are lost, its operator dies",
+        running: true,
+        edits: &[Edit::Delete, Edit::Recreate],
+        left: Left { unanswered: 2, unsent: 1, crash: 1, ..NONE },
+        ..BARE
+    },
+    Scope {
+        name: "restore-forgotten",
+        about: "a node restores a snapshot; its sidecar restarts, forgets and fails a task",
+        nodes: || vec![node::full_s3()],
+        left: Left { restart: 2, amnesia: 1, fail: 1, crash: 1, ..NONE },
+        wanted: or_failed,
         ..BARE
     },
     Scope {

@@ -105,6 +105,22 @@ fn an_active_plan_stays_the_plan() {
     assert!(ran.stdout.contains("0b2f0c2e-6f0e-4a39-9a6a-0d6a3f7f2222"), "{}", ran.stdout);
 }
 
+#[test]
+fn a_status_that_breaks_a_law_is_told_of() {
+    let case = "full-running-steady";
+    let text = fs::read_to_string(recorded(case, "node.yaml")).unwrap();
+    let mut node: Value = serde_yaml_ng::from_str(&text).unwrap();
+    let twice = json!({"type": "Ready", "status": "True", "reason": "PodReady", "message": ""});
+    node["status"]["conditions"] = json!([twice, twice]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.json");
+    fs::write(&file, node.to_string()).unwrap();
+    let ran = plan(&file, case, &[]);
+    let note = "note: the status that was given breaks law 11: a condition type appears twice";
+    assert!(ran.stderr.lines().any(|line| line == note), "{}", ran.stderr);
+    assert!(!of(case).stderr.contains("breaks law"), "{}", of(case).stderr);
+}
+
 /// Without a pod an update takes the order that replaces the pod first.
 #[test]
 fn live_objects_take_the_place_of_what_is_made_up() {
