@@ -269,7 +269,7 @@ fn each_row_of_the_update_plan() {
 fn no_first_plan_patches_and_no_update_applies_the_config() {
     for (word, node) in node::each() {
         assert!(!types(&first(node.clone())).contains(&"config-patch"), "{word}");
-        assert!(!types(&story::update_plan(&node)).contains(&"config-apply"), "{word}");
+        assert!(!types(&story::update_plan(&node, true)).contains(&"config-apply"), "{word}");
     }
 }
 
@@ -284,7 +284,7 @@ fn each_row_of_the_params() {
     let mut found = BTreeMap::new();
     found.extend(params(first(node::ceremony())));
     found.extend(params(first(bootstrapping_validator())));
-    found.extend(params(story::update_plan(&node::full())));
+    found.extend(params(story::update_plan(&node::full(), true)));
     let (job, service) = (json!("alice-bootstrap"), json!("alice"));
     let ring = json!({
         "secretName": "keyring", "keyName": "node_admin", "passphraseSecretName": "passphrase",
@@ -417,7 +417,7 @@ fn each_row_of_the_config_patch() {
     let patch = |fields: &Value, peers: &[&str]| {
         let mut node = changed(node::full(), fields);
         node.status.resolved_peers = peers.iter().map(ToString::to_string).collect();
-        let patch = params(story::update_plan(&node)).remove("config-patch").expect("the task");
+        let patch = params(story::update_plan(&node, true)).remove("config-patch").expect("the task");
         let p2p = patch.pointer("/files/config.toml/p2p").expect("the table").clone();
         (p2p["external-address"].clone(), p2p["persistent-peers"].clone())
     };

@@ -151,7 +151,7 @@ fn s24_who_waits_for_a_turn_is_kept_alive_meanwhile() {
 #[test]
 fn who_waits_out_the_back_off_of_an_update_is_marked_ready_meanwhile() {
     let mut scene = with(outdated(), Seen::Present(Turn::Own));
-    fail(&mut scene, story::update_plan);
+    fail(&mut scene, |node| story::update_plan(node, true));
     assert!(digest::of(&scene).contains("the last plan failed"), "{}", digest::of(&scene));
     let mut marking = stored(restarted(scene));
     assert_eq!(tasks(&marking), [TaskType::MarkReady]);

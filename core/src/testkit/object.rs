@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::Metadata;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -65,6 +66,23 @@ fn owned_meta(node: &SeiNode, name: &str) -> ObjectMeta {
         owner_references: Some(vec![render::owner_reference(node)]),
         ..ObjectMeta::default()
     }
+}
+
+/// The bootstrap Job as rendered; none if the node can't be rendered or has none.
+pub fn job(node: &SeiNode, platform: &Platform, suspended: bool) -> Option<Job> {
+    render::bootstrap_job(node, platform, suspended).ok().map(|job| stored(job, "uid-job", 207))
+}
+
+/// A pod of the bootstrap Job.
+pub fn job_pod(job: &Job, stage: PodStage) -> Pod {
+    let template = job.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let spec = StatefulSetSpec { template, ..StatefulSetSpec::default() };
+    let stand_in = StatefulSet { metadata: job.metadata.clone(), spec: Some(spec), ..StatefulSet::default() };
+    let (name, uid) = (job.metadata.name.as_deref(), job.metadata.uid.as_deref());
+    let owner = ("batch/v1", "Job", name.unwrap_or_default(), uid.unwrap_or_default());
+    let mut pod = owned_by(pod(&stand_in, stage), Some(owner));
+    pod.metadata.uid = Some("uid-job-pod".to_owned());
+    pod
 }
 
 /// The headless Service as rendered.

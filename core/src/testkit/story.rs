@@ -65,10 +65,24 @@ pub fn first_plan(node: &SeiNode) -> StoredPlan {
     choose::by_spec(Inputs { node, peers, witnesses }, None).plan(node)
 }
 
-/// The update plan of the node; no decision builds it yet.
-pub fn update_plan(node: &SeiNode) -> StoredPlan {
-    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }, true)
+/// The plan that follows the first one once its tasks are complete: of a bootstrap, what comes after it.
+pub fn plan_after(node: &SeiNode) -> StoredPlan {
+    let (peers, witnesses) = (&node.status.resolved_peers, &node.status.resolved_state_syncers);
+    let mut before = first_plan(node);
+    before.tasks.iter_mut().for_each(|task| task.status = TaskStatus::Complete);
+    choose::by_spec(Inputs { node, peers, witnesses }, Some(&before)).plan(node)
+}
+
+/// The update plan of the node. `answering`: its sidecar can be asked, so the config comes first.
+pub fn update_plan(node: &SeiNode, answering: bool) -> StoredPlan {
+    recipe::update::recipe(Inputs { node, peers: &node.status.resolved_peers, witnesses: &[] }, answering)
         .plan(node)
+}
+
+/// The plan that brings back the children of a node.
+pub fn repair_plan(node: &SeiNode) -> StoredPlan {
+    let tasks = vec![TaskType::ApplyRbacProxyConfig, TaskType::ApplyService, TaskType::ApplyStatefulSet];
+    recipe::convergence::recipe(Inputs { node, peers: &[], witnesses: &[] }, tasks).plan(node)
 }
 
 /// The mark-ready plan of the node.

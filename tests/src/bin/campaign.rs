@@ -9,9 +9,9 @@ use seinode_tests::campaign::{self, Options};
 
 /// Large runs that look for an order of events that breaks a node
 #[derive(Debug, Parser)]
-#[command(name = "campaign", version)]
+#[command(name = "campaign", version, after_help = list())]
 struct Arguments {
-    /// Which to play; all of them are listed if none is given
+    /// Which to play; they are listed below, and if none is given
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Chance comes from here alone
@@ -28,6 +28,12 @@ struct Arguments {
     only: String,
 }
 
+/// The campaigns, one a line.
+fn list() -> String {
+    let lines = campaign::ALL.iter().map(|c| format!("  {:<12} {}", c.name, c.about));
+    format!("Campaigns:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
@@ -39,9 +45,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut out = std::io::stdout();
     if arguments.names.is_empty() {
-        for campaign in campaign::ALL {
-            let _ = writeln!(out, "{:<14} {}", campaign.name, campaign.about);
-        }
+        let _ = writeln!(out, "{}", list());
         return ExitCode::SUCCESS;
     }
     let options = Options {

@@ -9,8 +9,8 @@ use crate::effect::{Field, Op};
 use crate::task::{is_of_sidecar, wire};
 use crate::world::{Blind, Registry, Seen};
 
-/// Which parts of a world are dark: StatefulSet, Service, ConfigMap, claim, volume, pods, Secrets, sidecar, peers.
-pub type Mask = [bool; 9];
+/// Which parts of a world are dark: StatefulSet, Service, ConfigMap, claim, volume, pods, Secrets, sidecar, peers, Job.
+pub type Mask = [bool; 10];
 
 /// The same world with parts of it dark.
 fn darker(scene: &Scene, mask: Mask) -> Scene {
@@ -34,6 +34,7 @@ fn darker(scene: &Scene, mask: Mask) -> Scene {
     let sidecar = mask[0] || mask[5] || mask[7];
     hide(&mut observed.sidecar_tasks, sidecar);
     hide(&mut observed.health, sidecar);
+    hide(&mut observed.job, mask[9]);
     hide(&mut observed.peers, mask[8]);
     hide(&mut observed.neighbourhood, mask[8]);
     if mask[8] {

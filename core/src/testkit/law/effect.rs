@@ -190,10 +190,19 @@ fn delete(
                 && scene.observed.has_looked(&Topic::DataPvc)
                 && mode::imported_claim_name(&scene.node.spec).is_none()
         }
+        Kind::Job if is_inert(scene) && version.is_some() => ours && scene.observed.has_looked(&Topic::Job),
         Kind::Job | Kind::Service => ours && (effect.task.is_some() || bootstraps(scene)),
         Kind::ConfigMap | Kind::Pod | Kind::StatefulSet => ours && effect.task.is_some(),
     };
     (!fine).then(|| "W7: deletes what it may not".to_owned())
+}
+
+/// Whether the bootstrap Job was never let go: nothing can have come of it.
+fn is_inert(scene: &Scene) -> bool {
+    scene.observed.job.present().is_some_and(|job| {
+        let suspended = job.spec.as_ref().is_some_and(|s| s.suspend == Some(true));
+        suspended && job.status.as_ref().is_none_or(|s| s.start_time.is_none())
+    })
 }
 
 /// Whether the stored plan has a bootstrap that can be cleared away.

@@ -35,8 +35,14 @@ pub enum Built {
     First,
     /// The mark-ready plan.
     MarkReady,
+    /// What follows a bootstrap that has completed.
+    AfterBootstrap,
     /// The update plan.
     Update,
+    /// The update plan that replaces the pod first (S9).
+    PodFirst,
+    /// A repair of children.
+    Repair,
 }
 
 /// The scars of a current task.
@@ -54,7 +60,14 @@ pub struct Scar {
 
 /// Any stored plan.
 pub(super) fn any_plan() -> BoxedStrategy<PlanSketch> {
-    let kind = prop_oneof![4 => Just(Built::First), 1 => Just(Built::MarkReady), 1 => Just(Built::Update)];
+    let kind = prop_oneof![
+        4 => Just(Built::First),
+        1 => Just(Built::MarkReady),
+        1 => Just(Built::AfterBootstrap),
+        1 => Just(Built::Update),
+        1 => Just(Built::PodFirst),
+        1 => Just(Built::Repair),
+    ];
     let built = (kind, 0_usize..15, plan_phase(), scar())
         .prop_map(|(kind, done, phase, scar)| PlanSketch::Built { kind, done, phase, scar });
     prop_oneof![
@@ -77,7 +90,10 @@ impl PlanSketch {
                 let mut plan = match kind {
                     Built::First => story::first_plan(&earlier),
                     Built::MarkReady => story::mark_ready_plan(&earlier),
-                    Built::Update => story::update_plan(&earlier),
+                    Built::AfterBootstrap => story::plan_after(&earlier),
+                    Built::Update => story::update_plan(&earlier, true),
+                    Built::PodFirst => story::update_plan(&earlier, false),
+                    Built::Repair => story::repair_plan(&earlier),
                 };
                 mark(&mut plan, *done, phase, scar);
                 Some(plan)

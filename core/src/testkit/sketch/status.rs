@@ -4,9 +4,13 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use super::plan::{self, PlanSketch};
+use super::plan::{self, Built, PlanSketch};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType};
-use crate::api::{NodePhase, SeiNode, SeiNodeStatus, Stamp};
+use crate::api::{NodePhase, PlanPhase, SeiNode, SeiNodeStatus, Stamp, TaskStatus, mode};
+use crate::platform::Platform;
+
+/// Stands for the image that is wanted today.
+const WANTED: &str = "as wanted";
 
 /// A stored status in few words.
 #[derive(Clone, Debug)]
@@ -21,6 +25,10 @@ pub struct StatusSketch {
     pub conditions: Vec<ConditionSketch>,
     /// Peers resolved earlier.
     pub peers: Vec<String>,
+    /// Images that are recorded: of the node, of the sidecar.
+    pub images: [Option<&'static str>; 2],
+    /// Witnesses resolved earlier.
+    pub witnesses: Vec<String>,
     /// Whether a newer version has left a field that this one does not know.
     pub newer: bool,
 }
@@ -43,13 +51,19 @@ pub struct ConditionSketch {
 /// Any stored status.
 pub(super) fn any_status() -> BoxedStrategy<StatusSketch> {
     let peers = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["zz@gone.example.net:1".to_owned()])];
-    (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, prop::bool::weighted(0.1))
-        .prop_map(|(phase, phase_time, plan, conditions, peers, newer)| StatusSketch {
+    let images = || prop_oneof![2 => Just(None), 2 => Just(Some(WANTED)), 1 => Just(Some("registry.example.net/seid:old"))];
+    let witnesses = prop_oneof![3 => Just(Vec::new()), 1 => Just(vec!["a:1".to_owned(), "b:1".to_owned()])];
+    let known = ([images(), images()], witnesses);
+    let newer = prop::bool::weighted(0.1);
+    (phase(), weighted(0.7, plan::stamp()), plan::any_plan(), conditions(), peers, known, newer)
+        .prop_map(|(phase, phase_time, plan, conditions, peers, (images, witnesses), newer)| StatusSketch {
             phase,
             phase_time,
             plan,
             conditions,
             peers,
+            images,
+            witnesses,
             newer,
         })
         .boxed()
@@ -110,8 +124,25 @@ fn conditions() -> BoxedStrategy<Vec<ConditionSketch>> {
 }
 
 impl StatusSketch {
+    /// A plan that is under way, in the phase that it is for.
+    pub(super) fn calm(&mut self) {
+        self.phase = Some(NodePhase::Running);
+        if let PlanSketch::Built { kind, phase, scar, .. } = &mut self.plan {
+            *phase = PlanPhase::Active;
+            (scar.status, scar.error) = (TaskStatus::Pending, None);
+            if matches!(kind, Built::First | Built::AfterBootstrap) {
+                self.phase = Some(NodePhase::Initializing);
+            }
+        }
+    }
+
     /// The status as stored on the node.
     pub fn status(&self, node: &SeiNode) -> SeiNodeStatus {
+        let image = |image: Option<&str>, wanted: &str| {
+            image.map(|image| if image == WANTED { wanted } else { image }.to_owned())
+        };
+        let builtin = Platform::builtin();
+        let sidecar = mode::sidecar_image(&node.spec, &builtin.images.sidecar);
         let conditions = self.conditions.iter().cloned();
         SeiNodeStatus {
             phase: self.phase.clone(),
@@ -129,6 +160,9 @@ impl StatusSketch {
                 })
                 .collect(),
             resolved_peers: self.peers.clone(),
+            resolved_state_syncers: self.witnesses.clone(),
+            current_image: image(self.images[0], &node.spec.image),
+            current_sidecar_image: image(self.images[1], sidecar),
             extra: if self.newer {
                 Map::from_iter([("newField".to_owned(), json!([1, {"a": null}]))])
             } else {

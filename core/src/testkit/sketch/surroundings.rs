@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::Metadata;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::option::weighted;
 use proptest::prelude::*;
@@ -15,6 +18,7 @@ use crate::api::condition::{self, ConditionStatus, ConditionType};
 use crate::api::node::ImportVolume;
 use crate::api::{SeiNode, Stamp, mode};
 use crate::ident::TaskId;
+use crate::render;
 use crate::rivals::{self, Mount, Neighbourhood};
 use crate::scale::PAUSED_GENERATION;
 use crate::task::wire;
@@ -75,6 +79,49 @@ pub enum Rival {
     Stray,
 }
 
+/// A pod of the StatefulSet in few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodSketch {
+    /// How far it has come.
+    pub stage: PodStage,
+    /// Its revision label.
+    pub revision: Option<&'static str>,
+    /// Whether it runs another image than its template says today.
+    pub other_image: bool,
+    /// How it ended, if it has.
+    pub end: Option<PodEnd>,
+}
+
+/// How a pod ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodEnd {
+    /// It is being deleted.
+    Deleting,
+    /// By itself, well.
+    Succeeded,
+    /// By itself, badly.
+    Failed,
+    /// It was evicted.
+    Evicted,
+}
+
+/// The bootstrap Job in few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobSketch {
+    /// Whose it is.
+    pub child: Child,
+    /// Whether it is suspended.
+    pub suspended: bool,
+    /// Whether it was ever let go.
+    pub begun: bool,
+    /// The condition that it has ended with.
+    pub end: Option<&'static str>,
+    /// Its pod.
+    pub pod: Option<(PodStage, Option<PodEnd>)>,
+    /// Whether the Service is the one of the bootstrap.
+    pub service: bool,
+}
+
 /// What surrounds a node, in few words.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -90,8 +137,12 @@ pub struct Surroundings {
     pub claim_size: Option<&'static str>,
     /// The volume behind the claim.
     pub volume: Child,
-    /// Pods; `None` can't be told.
-    pub pods: Option<Vec<PodStage>>,
+    /// Revision that the StatefulSet asks for.
+    pub revision: Option<&'static str>,
+    /// The bootstrap Job.
+    pub job: JobSketch,
+    /// Pods of the StatefulSet; `None`: no pod can be told.
+    pub pods: Option<Vec<PodSketch>>,
     /// Whether a strange pod mounts the claim.
     pub stranger: bool,
     /// Secrets: unknown, absent, fit, deleting, empty.
@@ -110,8 +161,6 @@ pub struct Surroundings {
 
 /// Anything that can surround a node.
 pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
-    let stage =
-        prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready]);
     let health = prop::sample::select(vec![Health::NotReady, Health::Ready]);
     let children = (
         [child(), child(), child(), child()],
@@ -120,9 +169,10 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
         prop_oneof![4 => Just("Bound"), 1 => Just("Pending"), 1 => Just("Lost"), 1 => Just("")],
         weighted(0.2, prop::sample::select(vec!["1", "1Mi", "900Ti", "many"])),
         child(),
+        (revision(), job()),
     );
     let rest = (
-        weighted(0.9, prop::collection::vec(stage, 0..2)),
+        weighted(0.9, prop::collection::vec(pod(), 0..3)),
         prop::bool::weighted(0.1),
         0..5_u8,
         weighted(0.9, health),
@@ -134,7 +184,7 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
     (children, rest)
         .prop_map(
             |(
-                (children, replicas, pause_mark, claim_phase, claim_size, volume),
+                (children, replicas, pause_mark, claim_phase, claim_size, volume, (revision, job)),
                 (pods, stranger, secrets, health, records, peers, registry, rival),
             )| {
                 Surroundings {
@@ -144,6 +194,8 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
                     claim_phase,
                     claim_size,
                     volume,
+                    revision,
+                    job,
                     pods,
                     stranger,
                     secrets,
@@ -155,6 +207,40 @@ pub(super) fn any_surroundings() -> BoxedStrategy<Surroundings> {
                 }
             },
         )
+        .boxed()
+}
+
+fn stage() -> impl Strategy<Value = PodStage> {
+    prop::sample::select(vec![PodStage::Sidecar, PodStage::Pending, PodStage::Proxy, PodStage::Ready])
+}
+
+fn revision() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![2 => Just(None), 3 => Just(Some("old")), 3 => Just(Some("new"))]
+}
+
+fn pod_end() -> impl Strategy<Value = Option<PodEnd>> {
+    let ends = vec![PodEnd::Deleting, PodEnd::Succeeded, PodEnd::Failed, PodEnd::Evicted];
+    weighted(0.2, prop::sample::select(ends))
+}
+
+fn pod() -> impl Strategy<Value = PodSketch> {
+    (stage(), revision(), prop::bool::weighted(0.3), pod_end())
+        .prop_map(|(stage, revision, other_image, end)| PodSketch { stage, revision, other_image, end })
+}
+
+fn job() -> BoxedStrategy<JobSketch> {
+    let whose = prop_oneof![2 => Just(Child::Absent), 2 => child()];
+    let end = prop_oneof![2 => Just(None), 1 => Just(Some("Complete")), 1 => Just(Some("Failed"))];
+    let pod = weighted(0.5, (stage(), pod_end()));
+    (whose, any::<bool>(), any::<bool>(), end, pod, any::<bool>())
+        .prop_map(|(child, suspended, begun, end, pod, service)| JobSketch {
+            child,
+            suspended,
+            begun,
+            end,
+            pod,
+            service,
+        })
         .boxed()
 }
 
@@ -263,7 +349,83 @@ impl Child {
     }
 }
 
+impl PodSketch {
+    /// The pod of this number: there is more than one only where somebody scaled the StatefulSet up.
+    fn draw(self, sts: &StatefulSet, number: usize) -> Pod {
+        let mut pod = object::pod(sts, self.stage);
+        pod.metadata.name = sts.metadata.name.as_ref().map(|name| format!("{name}-{number}"));
+        pod.metadata.uid = Some(format!("uid-pod-{number}"));
+        if let Some(revision) = self.revision {
+            let mark = ("controller-revision-hash".to_owned(), revision.to_owned());
+            pod.metadata.labels.get_or_insert_default().extend([mark]);
+        }
+        if self.other_image {
+            let spec = pod.spec.iter_mut();
+            let containers =
+                spec.flat_map(|s| s.containers.iter_mut().chain(s.init_containers.iter_mut().flatten()));
+            containers
+                .for_each(|container| container.image = Some("registry.example.net/seid:old".to_owned()));
+        }
+        ended(pod, self.end)
+    }
+}
+
+impl JobSketch {
+    fn draw(self, mut job: Job) -> Job {
+        let status = job.status.get_or_insert_default();
+        status.start_time = self.begun.then(|| object::parse(json!(Stamp::of(noon()))));
+        status.active = self.pod.filter(|(_, end)| end.is_none()).map(|_| 1);
+        let condition = |kind: &str| json!([{"type": kind, "status": "True", "message": "it says why"}]);
+        status.conditions = self.end.map(|kind| object::parse(condition(kind)));
+        job
+    }
+}
+
+/// The pod at its end.
+fn ended(mut pod: Pod, end: Option<PodEnd>) -> Pod {
+    let status = pod.status.get_or_insert_default();
+    match end {
+        None => {}
+        Some(PodEnd::Deleting) => return object::deleting(pod, noon()),
+        Some(PodEnd::Succeeded) => status.phase = Some("Succeeded".to_owned()),
+        Some(PodEnd::Failed) => status.phase = Some("Failed".to_owned()),
+        Some(PodEnd::Evicted) => {
+            status.phase = Some("Failed".to_owned());
+            status.reason = Some("Evicted".to_owned());
+        }
+    }
+    let code = i32::from(end != Some(PodEnd::Succeeded));
+    for container in status.container_statuses.iter_mut().flatten() {
+        container.state = object::parse(json!({"terminated": {"exitCode": code}}));
+    }
+    pod
+}
+
 impl Surroundings {
+    /// What is there is the node's own.
+    pub(super) fn calm_children(&mut self) {
+        for child in self.children.iter_mut().chain([&mut self.job.child, &mut self.volume]) {
+            if *child != Child::Absent {
+                *child = Child::Ours;
+            }
+        }
+        (self.claim_phase, self.claim_size, self.secrets) = ("Bound", None, 0);
+    }
+
+    /// Nobody else is there.
+    pub(super) fn calm_neighbours(&mut self) {
+        (self.rival, self.stranger) = (Rival::None, false);
+        (self.peers, self.registry) = (Some(vec![Some("cc")]), Some(2));
+        self.pods.get_or_insert_default().truncate(1);
+    }
+
+    /// The sidecar tells of the runs that were asked of it.
+    pub(super) fn calm_records(&mut self) {
+        for record in self.records.get_or_insert_default().iter_mut().flatten() {
+            (record.params, record.other_type, record.run) = (None, false, 1);
+        }
+    }
+
     /// Puts the surroundings around the node of a scene.
     pub fn surround(&self, scene: &mut Scene) {
         let Scene { node, observed, settings, .. } = scene;
@@ -281,21 +443,33 @@ impl Surroundings {
             claim.status.get_or_insert_default().capacity = Some(amount.clone());
             volume.spec.get_or_insert_default().capacity = Some(amount);
         }
-        let pods = self.pods.as_ref().map(|stages| {
-            let mut pods: Vec<_> = stages.iter().map(|stage| object::pod(&sts, *stage)).collect();
+        sts.status.get_or_insert_default().update_revision = self.revision.map(str::to_owned);
+        let job = object::job(node, platform, self.job.suspended).map(|job| self.job.draw(job));
+        let pods = self.pods.as_ref().map(|sketches| {
+            let mut pods: Vec<_> =
+                sketches.iter().enumerate().map(|(i, sketch)| sketch.draw(&sts, i)).collect();
             if self.stranger {
                 pods.push(object::owned_by(object::pod(&sts, PodStage::Pending), None));
+            }
+            if let (Some(job), Some((stage, end)), false) =
+                (&job, self.job.pod, self.job.child == Child::Absent)
+            {
+                pods.push(ended(object::job_pod(job, stage), end));
             }
             pods
         });
         observed.pods = pods.map_or(Seen::Unknown(Blind::NotSynced), Seen::Present);
         let [of_sts, of_service, of_config, of_claim] = self.children;
         observed.statefulset = of_sts.seen(sts);
-        observed.service = of_service.seen(object::service(node));
+        observed.service = of_service.seen(if self.job.service && mode::needs_bootstrap(&node.spec) {
+            object::stored(render::bootstrap_service(node), "uid-service", 202)
+        } else {
+            object::service(node)
+        });
         observed.config_map = of_config.seen(object::config_map(node));
         observed.data_pvc = of_claim.seen(claim);
         observed.volume = self.volume.seen(volume);
-        observed.job = Seen::Absent;
+        observed.job = job.map_or(Seen::Absent, |job| self.job.child.seen(job));
         observed.secrets = self.secrets(node);
         observed.health =
             self.health.map_or(Seen::Unknown(Blind::Unreachable("refused".to_owned())), Seen::Present);
