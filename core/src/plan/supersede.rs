@@ -177,7 +177,7 @@ pub(crate) fn quiesce(world: World<'_>, plan: &StoredPlan) -> Rest {
         if choose::has_bootstrapped(plan) {
             return Rest::AtRest;
         }
-        return match removal(world, &plan.id) {
+        return match removal(world, &plan.id, None) {
             // Its sidecar is gone with it.
             Removal::Gone => Rest::AtRest,
             Removal::Look(topics) => Rest::Look(topics),

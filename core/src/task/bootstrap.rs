@@ -185,7 +185,7 @@ fn own_end(pod: &Pod) -> Option<i32> {
 
 /// `teardown-bootstrap`: absence is the goal, and a pod not seen gone is never assumed gone.
 pub(super) fn teardown(turn: &Turn<'_>) -> Step {
-    match removal(turn.world, &turn.task.id) {
+    match removal(turn.world, &turn.task.id, Some(TaskId::new(&turn.task.id))) {
         Removal::Look(topics) => Step::Look(topics),
         Removal::Wait(why) => Step::Wait(why, Wake::After(AGAIN)),
         Removal::Gone => Step::Done,
@@ -223,8 +223,8 @@ pub(crate) enum Removal {
     Wait(WaitingOn),
 }
 
-/// Removes Job, pod and Service of a bootstrap. `of` is what the effects belong to.
-pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
+/// Removes Job, pod and Service of a bootstrap. `of` is the task or the plan that the effects belong to.
+pub(crate) fn removal(world: World<'_>, of: &str, task: Option<TaskId>) -> Removal {
     let observed = world.observed;
     let wanted = BTreeSet::from([Topic::Job, Topic::Service, Topic::Pods]);
     if !wanted.is_subset(&observed.looked) {
@@ -237,9 +237,7 @@ pub(crate) fn removal(world: World<'_>, of: &str) -> Removal {
         match world.observed.fault(&id) {
             Some(fault) => wait(format!("{kind:?} {name} could not be deleted: {}", fault.text())),
             None => {
-                let task = world.node.status.plan.iter().flat_map(|p| &p.tasks).any(|t| t.id == of);
-                let task = task.then(|| TaskId::new(of));
-                Removal::Do(Effect { id, task, op: Op::Delete { target, uid, version: None } })
+                Removal::Do(Effect { id, task: task.clone(), op: Op::Delete { target, uid, version: None } })
             }
         }
     };
