@@ -147,6 +147,34 @@ fn l09_a_mark_ready_that_fails_at_once_does_not_spin() {
 }
 
 #[test]
+fn l06_an_update_that_fails_at_once_waits_out_its_back_off_each_time() {
+    let mut scene = story::running(node::full());
+    scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    scene.observed.health = Seen::Unknown(Blind::Unreachable("connection refused".into()));
+    scene.observed.silence = Duration::from_mins(5);
+    if let (Seen::Present(sts), Seen::Present(pods)) =
+        (&mut scene.observed.statefulset, &mut scene.observed.pods)
+    {
+        // Somebody has scaled it up, which ends every update; and its pod is of an older image.
+        sts.spec.as_mut().expect("a spec").replicas = Some(2);
+        sts.status.get_or_insert_default().update_revision = Some("new".into());
+        let containers = pods.iter_mut().flat_map(|pod| &mut pod.spec.as_mut().expect("a spec").containers);
+        containers.for_each(|container| container.image = Some("registry.example.net/seid:old".into()));
+    }
+    let (start, mut writes) = (scene.now, Vec::new());
+    for second in 0..600 {
+        scene.now = start.checked_add(Duration::from_secs(second)).expect("a time");
+        scene.observed.looked.clear();
+        while scene.commit() {
+            writes.push(second);
+            assert!(writes.len() < 40, "no end of writes: {writes:?}");
+        }
+    }
+    let failures: std::collections::BTreeSet<_> = writes.iter().collect();
+    assert!((3..=6).contains(&failures.len()), "minutes lie between failures: {writes:?}");
+}
+
+#[test]
 fn a_wait_is_as_old_as_the_end_of_the_task_before_it_where_that_can_be_told() {
     // What is shown three hours after all of it, of a plan that is stored as far as one task while the sidecar runs another.
     let shown = |stored: &TaskType, current: &TaskType| {
