@@ -29,6 +29,7 @@ pub(crate) enum Verdict {
 }
 
 /// The next status in the making.
+#[derive(Clone)]
 pub(crate) struct StatusDraft<'a> {
     node: &'a SeiNode,
     next: SeiNodeStatus,

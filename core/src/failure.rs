@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::api::condition::{Condition, ConditionStatus, ConditionType};
+use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
 use crate::api::{SeiNode, Stamp};
 use crate::draft::StatusDraft;
 use crate::retry;
@@ -43,6 +43,12 @@ pub(crate) fn handled(draft: &mut StatusDraft<'_>) {
         let value = annotation(draft.node());
         draft.condition(ConditionType::RetryHandled, ConditionStatus::True, "NewPlan", &value);
     }
+}
+
+/// Whether the last plan has failed, and none has taken over since, as stored.
+pub(crate) fn is_unhandled(node: &SeiNode) -> bool {
+    condition::find(&node.status.conditions, &ConditionType::RetryHandled)
+        .is_some_and(|c| c.status == ConditionStatus::False)
 }
 
 fn annotation(node: &SeiNode) -> String {

@@ -9,6 +9,7 @@ use crate::config;
 use crate::decision::{self, Decision, Place, Wake};
 use crate::draft::{StatusDraft, Verdict};
 use crate::explain::WaitingOn;
+use crate::failure;
 use crate::gate;
 use crate::plan::advance::{Broken, Progress};
 use crate::plan::supersede::Rest;
@@ -22,7 +23,12 @@ use crate::world::World;
 /// Stamps a new plan and starts with it.
 pub(super) fn begin(world: World<'_>, mut draft: StatusDraft<'_>, plan: StoredPlan) -> Decision {
     draft.stamp(plan);
+    let begun = draft.clone();
     let progress = advance::advance(world, &mut draft, false);
+    if progress.ended && is_failed(&draft) && failure::is_unhandled(world.node) {
+        // The back-off counts from the last failure, and one that begins and ends in a single write would not show as new.
+        return settle(begun, Vec::new(), decision::Rest::new(NOW, Vec::new()));
+    }
     carry_on(world, draft, progress, true)
 }
 

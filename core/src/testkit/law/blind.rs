@@ -47,6 +47,8 @@ fn darker(scene: &Scene, mask: Mask) -> Scene {
 #[derive(Debug, Default, PartialEq)]
 struct Settled {
     verdict: Option<String>,
+    /// The plan is replaced by another one.
+    replaced: bool,
     grave: Vec<String>,
 }
 
@@ -54,9 +56,11 @@ fn settled(scene: &Scene) -> Settled {
     let mut scene = scene.clone();
     let Some(decision) = scene.settle() else { return Settled::default() };
     let before = scene.node.status.plan.as_ref();
+    let mut replaced = false;
     let verdict = match &decision {
         Decision::Commit(commit) => {
             let after = commit.write().status.plan.as_ref();
+            replaced = before.is_some_and(|b| after.is_some_and(|a| a.id != b.id));
             let ended = |p: &PlanPhase| matches!(p, PlanPhase::Complete | PlanPhase::Failed);
             let kept = after.filter(|a| before.is_some_and(|b| b.phase == PlanPhase::Active && b.id == a.id));
             // A plan that is replaced by nothing says why; one that has ended does not.
@@ -78,7 +82,7 @@ fn settled(scene: &Scene) -> Settled {
         Op::Finalizer { .. } => scene.node.is_deleting(),
         Op::Announce(_) | Op::Apply { .. } | Op::Workflow(_) | Op::Submit(_) | Op::Withdraw(_) => false,
     });
-    Settled { verdict, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
+    Settled { verdict, replaced, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
 }
 
 /// Whether the stored plan ends by what is stored: in the light it may be replaced before that.
@@ -103,7 +107,9 @@ fn settles_itself(scene: &Scene) -> bool {
 /// What becomes settled when parts of a world go dark, and was not in the light.
 pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
     let (light, dark) = (settled(scene), settled(&darker(scene, mask)));
-    if dark.verdict.is_some() && dark.verdict != light.verdict && !settles_itself(scene) {
+    // In the light a plan may be replaced although all of it is seen to be done.
+    let is_done = light.replaced && dark.verdict.as_deref() == Some("Complete");
+    if dark.verdict.is_some() && dark.verdict != light.verdict && !is_done && !settles_itself(scene) {
         return Some(format!(
             "law 7: the plan is {:?} in the dark, {:?} in the light",
             dark.verdict, light.verdict
