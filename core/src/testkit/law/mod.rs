@@ -15,8 +15,9 @@ use crate::effect::Effect;
 
 use super::scene::{Scene, stored};
 
-/// Longest chain of commits that one unchanged world may lead to: end a plan, show the new state, start the next plan.
-pub const LONGEST_CHAIN: usize = 4;
+/// Longest chain of commits that one unchanged world may lead to: take the node back from a workflow that is gone, end a plan,
+/// show the new state, start the next plan, see it fail, show that.
+pub const LONGEST_CHAIN: usize = 6;
 
 /// What the decisions on a world break, all looks included.
 pub fn broken(scene: &Scene) -> Vec<String> {
