@@ -94,18 +94,7 @@ impl PodState {
         };
         let mut pod = match &self.parent {
             Parent::Set(set) => object::pod(set, stage),
-            Parent::Job(job) => {
-                let template = job.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
-                let spec = StatefulSetSpec { template, ..StatefulSetSpec::default() };
-                let stand_in = StatefulSet {
-                    metadata: job.metadata.clone(),
-                    spec: Some(spec),
-                    ..StatefulSet::default()
-                };
-                let (name, uid) = (job.metadata.name.as_deref(), job.metadata.uid.as_deref());
-                let owner = ("batch/v1", "Job", name.unwrap_or_default(), uid.unwrap_or_default());
-                object::owned_by(object::pod(&stand_in, stage), Some(owner))
-            }
+            Parent::Job(job) => object::job_pod(job, stage),
         };
         pod.metadata.uid = Some(self.uid.clone());
         if !self.revision.is_empty() {
