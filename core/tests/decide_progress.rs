@@ -2,6 +2,7 @@
 #![cfg(feature = "testkit")]
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use seinode_core::Decision;
@@ -10,6 +11,7 @@ use seinode_core::ident::TaskId;
 use seinode_core::testkit::toy::Toy;
 use seinode_core::testkit::{Scene, digest, node, story};
 use seinode_core::world::{Blind, Seen, SidecarTaskStatus};
+use serde_json::json;
 
 /// Seconds, of the given ones, at which the waiting scene is worth a write, with the message of the write.
 fn marks(scene: &Scene, seconds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
@@ -146,8 +148,9 @@ fn l09_a_mark_ready_that_fails_at_once_does_not_spin() {
     assert!(i64::try_from(writes).expect("few") <= 6 * (minutes + 1), "{writes} writes in {minutes} minutes");
 }
 
-#[test]
-fn l06_an_update_that_fails_at_once_waits_out_its_back_off_each_time() {
+/// A node whose update fails in the write it begins in: somebody has scaled it up, which ends every update, and its pod is
+/// of an older image.
+fn scaled_up() -> Scene {
     let mut scene = story::running(node::full());
     scene.observed.sidecar_tasks = Seen::Unknown(Blind::Unreachable("connection refused".into()));
     scene.observed.health = Seen::Unknown(Blind::Unreachable("connection refused".into()));
@@ -155,12 +158,16 @@ fn l06_an_update_that_fails_at_once_waits_out_its_back_off_each_time() {
     if let (Seen::Present(sts), Seen::Present(pods)) =
         (&mut scene.observed.statefulset, &mut scene.observed.pods)
     {
-        // Somebody has scaled it up, which ends every update; and its pod is of an older image.
         sts.spec.as_mut().expect("a spec").replicas = Some(2);
         sts.status.get_or_insert_default().update_revision = Some("new".into());
         let containers = pods.iter_mut().flat_map(|pod| &mut pod.spec.as_mut().expect("a spec").containers);
         containers.for_each(|container| container.image = Some("registry.example.net/seid:old".into()));
     }
+    scene
+}
+
+/// The seconds of ten minutes at which there was a failure.
+fn failures(scene: &mut Scene) -> BTreeSet<u64> {
     let (start, mut writes) = (scene.now, Vec::new());
     for second in 0..600 {
         scene.now = start.checked_add(Duration::from_secs(second)).expect("a time");
@@ -170,8 +177,24 @@ fn l06_an_update_that_fails_at_once_waits_out_its_back_off_each_time() {
             assert!(writes.len() < 40, "no end of writes: {writes:?}");
         }
     }
-    let failures: std::collections::BTreeSet<_> = writes.iter().collect();
-    assert!((3..=6).contains(&failures.len()), "minutes lie between failures: {writes:?}");
+    writes.into_iter().collect()
+}
+
+#[test]
+fn l06_an_update_that_fails_at_once_waits_out_its_back_off_each_time() {
+    let failures = failures(&mut scaled_up());
+    assert!((3..=6).contains(&failures.len()), "minutes lie between failures: {failures:?}");
+}
+
+#[test]
+fn l06_a_failure_whose_time_can_not_be_read_is_waited_out_too() {
+    let mut scene = scaled_up();
+    assert!(scene.commit(), "it fails");
+    for condition in &mut scene.node.status.conditions {
+        condition.last_transition_time = Some(serde_json::from_value(json!("yesterday")).expect("a stamp"));
+    }
+    let failures = failures(&mut scene);
+    assert!((3..=6).contains(&failures.len()), "minutes lie between failures: {failures:?}");
 }
 
 #[test]
