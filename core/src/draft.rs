@@ -68,7 +68,7 @@ impl<'a> StatusDraft<'a> {
         message: &str,
     ) {
         let stored = condition::find(&self.node.status.conditions, &kind).filter(|c| c.status == status);
-        let since = stored.and_then(|c| c.last_transition_time.clone());
+        let since = stored.filter(|c| c.since().is_some()).and_then(|c| c.last_transition_time.clone());
         condition::set(
             &mut self.next.conditions,
             kind.clone(),

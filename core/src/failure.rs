@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::api::SeiNode;
 use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
-use crate::api::{SeiNode, Stamp};
 use crate::draft::StatusDraft;
 use crate::retry;
 
@@ -96,9 +95,9 @@ pub(crate) fn back_off_of_updates(draft: &StatusDraft<'_>) -> Duration {
 }
 
 fn wait(draft: &StatusDraft<'_>, last: Option<&Condition>) -> Duration {
-    let since = |c: &Condition| -> Option<Timestamp> { c.last_transition_time.as_ref().and_then(Stamp::at) };
     let first = draft.find(&ConditionType::PlanFailed).filter(|c| c.status == ConditionStatus::True);
-    let (Some(first), Some(last)) = (first.and_then(since), last.and_then(since)) else {
+    let (Some(first), Some(last)) = (first.and_then(Condition::since), last.and_then(Condition::since))
+    else {
         return Duration::ZERO;
     };
     // A failure in the far future was stamped by a clock that has jumped: nothing is known of its age.

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::api::condition::{Condition, ConditionStatus, ConditionType};
 use crate::api::mode::Mode;
 use crate::api::status::Endpoint;
-use crate::api::{NodePhase, SeiNode, Stamp};
+use crate::api::{NodePhase, SeiNode};
 use crate::decision::Wake;
 use crate::draft::StatusDraft;
 use crate::explain::WaitingOn;
@@ -161,7 +161,7 @@ pub(crate) fn unready_for(world: World<'_>, draft: &StatusDraft<'_>) -> Option<D
 
 /// How long a condition has had its status; no time at all where that is not stored.
 fn shown_for(world: World<'_>, shown: &Condition) -> Duration {
-    let since = shown.last_transition_time.as_ref().and_then(Stamp::at).unwrap_or(world.now);
+    let since = shown.since().unwrap_or(world.now);
     retry::elapsed(since, world.now)
 }
 

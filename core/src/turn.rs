@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
 use crate::api::mode::Mode;
-use crate::api::{NodePhase, SeiNode, Stamp};
+use crate::api::{NodePhase, SeiNode};
 use crate::draft::StatusDraft;
 use crate::drift;
 use crate::explain::WaitingOn;
@@ -117,5 +117,5 @@ fn updating(node: &SeiNode) -> Option<&Condition> {
 
 fn ended(update: &Condition) -> Option<Timestamp> {
     let has_ended = update.reason == COMPLETE || update.reason == FAILED;
-    update.last_transition_time.as_ref().filter(|_| has_ended).and_then(Stamp::at)
+    if has_ended { update.since() } else { None }
 }

@@ -86,8 +86,15 @@ pub struct Condition {
     pub extra: Map<String, Value>,
 }
 
+impl Condition {
+    /// Since when it has its status; `None` if that is not stored, or is no time.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.last_transition_time.as_ref().and_then(Stamp::at)
+    }
+}
+
 /// Sets one condition in a list: appends it, or updates it in place. The transition time moves exactly when the
-/// status value does; fields of a newer version stay.
+/// status value does, or where it could not be read; fields of a newer version stay.
 pub fn set(
     conditions: &mut Vec<Condition>,
     condition_type: ConditionType,
@@ -99,7 +106,7 @@ pub fn set(
 ) {
     match conditions.iter_mut().find(|c| c.condition_type == condition_type) {
         Some(known) => {
-            if known.status != status || known.last_transition_time.is_none() {
+            if known.status != status || known.since().is_none() {
                 known.last_transition_time = Some(Stamp::of(now));
             }
             known.status = status;

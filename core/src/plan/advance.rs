@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::condition::{self, ConditionStatus, ConditionType};
+use crate::api::condition::{self, Condition, ConditionStatus, ConditionType};
 use crate::api::status::{StoredPlan, StoredTask};
 use crate::api::{SeiNodeStatus, Stamp, TaskStatus, TaskType};
 use crate::decision::Wake;
@@ -178,7 +178,7 @@ fn turn_since(world: World<'_>, status: &SeiNodeStatus, task: &StoredTask) -> Ti
         return world.now;
     }
     let mut moments = vec![stored(&status.phase_transition_time)];
-    moments.extend(world.node.status.conditions.iter().map(|c| stored(&c.last_transition_time)));
+    moments.extend(world.node.status.conditions.iter().map(Condition::since));
     if let Some(plan) = &status.plan {
         moments.extend(world.node.status.plan.iter().flat_map(|p| &p.tasks).map(|t| stored(&t.submitted_at)));
         if let Seen::Present(records) = &world.observed.sidecar_tasks {
@@ -223,7 +223,7 @@ fn timed_out(
         return None;
     }
     let stamp = |s: Option<&Stamp>| s.and_then(Stamp::at);
-    let resumed = draft.find(&ConditionType::Paused).and_then(|c| stamp(c.last_transition_time.as_ref()));
+    let resumed = draft.find(&ConditionType::Paused).and_then(Condition::since);
     let pod = world.observed.pods.present().into_iter().flatten();
     let started = pod.filter_map(|p| p.status.as_ref()?.start_time.as_ref().map(|t| t.0)).max();
     // What the sidecar could not be told before, because it was away, it has had no time for.

@@ -95,7 +95,7 @@ pub fn step(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<Finding> {
             None => out.push(finding(11, format!("condition {} vanished", old.condition_type))),
             Some(new) => {
                 let moved = old.last_transition_time != new.last_transition_time;
-                if moved && old.status == new.status && old.last_transition_time.is_some() {
+                if moved && old.status == new.status && old.since().is_some() {
                     out.push(finding(
                         11,
                         format!("condition {} moved its time without a change", old.condition_type),

@@ -108,7 +108,7 @@ fn settles_itself(scene: &Scene) -> bool {
 pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
     let (light, dark) = (settled(scene), settled(&darker(scene, mask)));
     // In the light a plan may be replaced although all of it is seen to be done.
-    let is_done = light.replaced && dark.verdict.as_deref() == Some("Complete");
+    let is_done = light.replaced && matches!(dark.verdict.as_deref(), Some("Complete" | "removed"));
     if dark.verdict.is_some() && dark.verdict != light.verdict && !is_done && !settles_itself(scene) {
         return Some(format!(
             "law 7: the plan is {:?} in the dark, {:?} in the light",
