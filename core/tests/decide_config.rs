@@ -11,7 +11,7 @@ use seinode_core::api::condition::Condition;
 use seinode_core::api::{ConditionType, SeiNode, StoredPlan, TaskStatus, TaskType};
 use seinode_core::decision::StatusWrite;
 use seinode_core::ident::{self, TaskId};
-use seinode_core::testkit::{Scene, digest, law, node, scene, story};
+use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
 use seinode_core::world::{Blind, PeerNode, Seen, SidecarTaskStatus, Topic};
 use serde_json::{Value, json};
 
@@ -127,6 +127,28 @@ fn s20_a_bootstrap_patches_each_config_that_it_writes() {
         "{:?}",
         types(&after)
     );
+}
+
+/// What a plan has as Complete the sidecar has done: nothing is put before a check that only the end of the Job tells of.
+#[test]
+fn s20_nothing_is_patched_into_a_bootstrap_whose_job_has_ended() {
+    let mut node = node::bootstrap();
+    node.spec.peers =
+        serde_json::from_value(json!([{"label": {"namespace": "sei", "selector": {"app": "x"}}}])).ok();
+    for (end, patches) in [(None, true), (Some("Complete"), false), (Some("Failed"), false)] {
+        let mut scene = story::mid_plan(node.clone(), 8);
+        scene.observed.peers = Seen::Present(vec![peer("bob")]);
+        scene.observed.statefulset = Seen::Absent;
+        let mut job = object::job(&scene.node, &scene.settings.platform, false).expect("a Job");
+        if let Some(end) = end {
+            job.status = object::parse(json!({"conditions": [{"type": end, "status": "True"}]}));
+        }
+        scene.observed.pods = Seen::Present(vec![object::job_pod(&job, object::PodStage::Ready)]);
+        scene.observed.job = Seen::Present(job);
+        let after = commit(&scene).status.plan.expect("a plan");
+        let patch = types(&after).iter().take(10).any(|kind| *kind == "config-patch");
+        assert_eq!(patch, patches, "{end:?}: {:?}", types(&after));
+    }
 }
 
 /// Running, with a record of the config that its first plan wrote.
