@@ -13,7 +13,8 @@ use crate::api::{TaskStatus, TaskType};
 use crate::draft::StatusDraft;
 use crate::ident::TaskId;
 use crate::peers;
-use crate::plan::{intent, pending};
+use crate::plan::{intent, is_bootstrapping, pending};
+use crate::task::bootstrap::has_ended;
 use crate::task::params;
 use crate::world::{Topic, World};
 
@@ -32,6 +33,11 @@ pub(crate) fn before(world: World<'_>, draft: &StatusDraft<'_>, index: usize, ta
     let Some(written) = draft.status().plan.as_ref().and_then(|plan| written(plan, index, task)) else {
         return Patch::NotNeeded;
     };
+    // Once the Job has ended, it alone tells what was done: nothing can be put before that any more.
+    let bootstraps = draft.status().plan.as_ref().is_some_and(is_bootstrapping);
+    if bootstraps && world.observed.job.present().is_none_or(has_ended) {
+        return Patch::NotNeeded;
+    }
     // A check that was sent already is not preceded by anything any more.
     let observed = world.observed;
     if !observed.has_looked(&Topic::SidecarTasks) {

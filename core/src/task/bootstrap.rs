@@ -118,7 +118,7 @@ pub(super) fn completion(turn: &Turn<'_>) -> Step {
 /// it is lost or has failed, none will. `None` while it runs.
 pub(super) fn told_by_job(turn: &Turn<'_>) -> Option<Step> {
     match &turn.world.observed.job {
-        Seen::Present(job) if !holds(job, "Complete") && !holds(job, "Failed") => None,
+        Seen::Present(job) if !has_ended(job) => None,
         Seen::Present(_) | Seen::Absent => Some(completion(turn)),
         Seen::Unknown(blind) => Some(turn.look(Topic::Job, blind)),
     }
@@ -160,6 +160,11 @@ fn keep_ready(turn: &Turn<'_>, job: &Job) -> Step {
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a k8s_openapi::api::batch::v1::JobCondition> {
     let conditions = job.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().find(|c| c.type_ == kind && c.status == "True")
+}
+
+/// Whether a Job has completed or failed.
+pub(crate) fn has_ended(job: &Job) -> bool {
+    holds(job, "Complete") || holds(job, "Failed")
 }
 
 fn holds(job: &Job, kind: &str) -> bool {

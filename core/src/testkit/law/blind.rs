@@ -49,6 +49,8 @@ struct Settled {
     verdict: Option<String>,
     /// The plan is replaced by another one.
     replaced: bool,
+    /// Something is stopped first, whatever the plan is at.
+    stops: bool,
     grave: Vec<String>,
 }
 
@@ -82,7 +84,13 @@ fn settled(scene: &Scene) -> Settled {
         Op::Finalizer { .. } => scene.node.is_deleting(),
         Op::Announce(_) | Op::Apply { .. } | Op::Workflow(_) | Op::Submit(_) | Op::Withdraw(_) => false,
     });
-    Settled { verdict, replaced, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
+    let stops = effects.iter().any(|e| {
+        matches!(
+            &e.op,
+            Op::Patch { field: Field::Replicas(0) | Field::Suspend(true) | Field::Paused { .. }, .. }
+        )
+    });
+    Settled { verdict, replaced, stops, grave: grave.map(|e| format!("{} {}", e.op.verb(), e.id)).collect() }
 }
 
 /// Whether the stored plan ends by what is stored: in the light it may be replaced before that.
@@ -114,6 +122,9 @@ pub fn new_verdict(scene: &Scene, mask: Mask) -> Option<String> {
             "law 7: the plan is {:?} in the dark, {:?} in the light",
             dark.verdict, light.verdict
         ));
+    }
+    if light.stops {
+        return None;
     }
     let new: Vec<_> = dark.grave.iter().filter(|g| !light.grave.contains(g)).collect();
     (!new.is_empty()).then(|| format!("law 7: only in the dark: {new:?}"))
