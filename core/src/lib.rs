@@ -34,6 +34,7 @@ mod steady;
 mod task;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod trace;
 pub mod turn;
 mod workflow;
 pub mod world;

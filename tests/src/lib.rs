@@ -2,7 +2,6 @@
 
 pub mod campaign;
 pub mod deploy_tools;
-pub mod laws;
 pub mod live;
 pub mod load;
 pub mod model;

@@ -120,20 +120,14 @@ fn bugs(options: &Options) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// What the search is made of and no more, as a workspace of its own: the core, the laws and the model.
+/// What the search is made of and no more, as a workspace of its own: the core and the model.
 fn bare_copy(root: &Path, to: &Path) -> Result<(), String> {
     let fail = |e: std::io::Error| format!("copying the workspace: {e}");
-    for part in ["core/src", "tests/src/laws", "tests/src/model"] {
+    for part in ["core/src", "tests/src/model"] {
         copy_folder(&root.join(part), &to.join(part)).map_err(fail)?;
     }
     fs::create_dir_all(to.join("tests/src/bin")).map_err(fail)?;
-    for file in [
-        "Cargo.lock",
-        "rust-toolchain.toml",
-        "core/Cargo.toml",
-        "tests/src/laws.rs",
-        "tests/src/bin/checker.rs",
-    ] {
+    for file in ["Cargo.lock", "rust-toolchain.toml", "core/Cargo.toml", "tests/src/bin/checker.rs"] {
         fs::copy(root.join(file), to.join(file)).map_err(|e| format!("copying {file}: {e}"))?;
     }
     let workspace = fs::read_to_string(root.join("Cargo.toml")).map_err(fail)?;
@@ -147,8 +141,7 @@ fn bare_copy(root: &Path, to: &Path) -> Result<(), String> {
     });
     fs::write(to.join("Cargo.toml"), lines.collect::<Vec<_>>().join("\n")).map_err(fail)?;
     fs::write(to.join("tests/Cargo.toml"), MANIFEST).map_err(fail)?;
-    fs::write(to.join("tests/src/lib.rs"), "//! The model alone.\npub mod laws;\npub mod model;\n")
-        .map_err(fail)
+    fs::write(to.join("tests/src/lib.rs"), "//! The model alone.\npub mod model;\n").map_err(fail)
 }
 
 /// The package of the search alone.

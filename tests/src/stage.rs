@@ -26,7 +26,6 @@ use seinode_sim::store::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::laws;
 use crate::live::{AuditMark, ControlPlane, LiveError, wait_until};
 
 pub use operator::Operator;
@@ -142,7 +141,7 @@ impl Stage {
                 Ok::<_, String>((versions, trace, journals))
             })
             .await?;
-        let mut out: Vec<String> = laws::broken(&trace)
+        let mut out: Vec<String> = seinode_core::trace::broken(&trace)
             .into_iter()
             .map(|b| format!("law {}: {}: {}", b.law, b.text, trace::tell(trace.steps.get(b.at))))
             .collect();

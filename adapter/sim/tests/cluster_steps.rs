@@ -266,6 +266,24 @@ async fn a_suspended_job_has_no_pod() {
     assert!(status["startTime"].is_null());
 }
 
+/// The real controller takes its finalizer off a pod before it deletes it, so how the pod ends counts for nothing.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_a_suspended_job_stops_does_not_complete_it() {
+    let mut bench = bench();
+    job(&mut bench, &json!({"ttlSecondsAfterFinished": 60}));
+    let pod = pod_of_job(&bench).unwrap();
+    bench.store.merge_patch(Kind::Pod, "ns", &pod, &json!({"spec": {"nodeName": "host-0"}})).unwrap();
+    bench.pod_becomes(&pod, "Running", true);
+    bench.store.merge_patch(Kind::Job, "ns", "n-bootstrap", &json!({"spec": {"suspend": true}})).unwrap();
+    // It ends at the moment it is told to.
+    while bench.get(Kind::Pod, &pod)["metadata"]["deletionTimestamp"].is_null() {
+        assert!(bench.cluster.step(), "it is stopped");
+    }
+    bench.pod_becomes(&pod, "Succeeded", false);
+    assert_eq!(conditions(&bench), [pair("Suspended", "True")]);
+    assert_eq!(bench.get(Kind::Job, "n-bootstrap")["status"]["succeeded"], Value::Null);
+}
+
 #[tokio::test(start_paused = true)]
 async fn claims_bind_are_protected_and_release_their_volume() {
     let mut bench = bench();

@@ -1,6 +1,7 @@
 //! `simulate`: the same operator on a pretend cluster, with each task of the plan shown as it happens, or a script played.
 
 mod display;
+pub mod judge;
 mod made_up;
 pub mod pretend;
 mod script;

@@ -13,7 +13,7 @@ use seinode_core::world::Topic;
 
 use super::obj::Obj;
 use super::view::View;
-use crate::laws::{self, Step, Trace};
+use seinode_core::trace::{self, Step, Trace};
 
 /// What comes of a view.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Mind {
         if !self.judges {
             return Vec::new();
         }
-        laws::broken(trace).into_iter().map(|b| format!("law {}: {}", b.law, b.text)).collect()
+        trace::broken(trace).into_iter().map(|b| format!("law {}: {}", b.law, b.text)).collect()
     }
 
     fn think(&self, view: &View) -> Thought {

@@ -15,7 +15,7 @@ use super::mind::{Deeds, Mind, Next};
 use super::obj::Obj;
 use super::site::Site;
 use super::view::{Stale, View, time};
-use crate::laws::{Step, Trace};
+use seinode_core::trace::{Step, Trace};
 
 /// Milliseconds of an hour.
 const HOUR: u64 = 3_600_000;

@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::record::{Thing, Version};
-use crate::laws::{Step, Trace};
 use crate::live::AuditEvent;
+use seinode_core::trace::{Step, Trace};
 
 /// The versions of every node, by uid.
 pub(super) struct Nodes<'a> {

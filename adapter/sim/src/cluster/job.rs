@@ -30,6 +30,10 @@ impl Cluster {
         let is_over = tally.succeeded > 0 || tally.failed > limit;
         if is_suspended || is_over {
             for pod in pods.iter().filter(|pod| !has_ended(pod) && !is_terminating(pod)) {
+                if is_suspended {
+                    // How it ends is not to count.
+                    self.let_go(pod)?;
+                }
                 self.delete_job_pod(pod)?;
             }
         } else if tally.active == 0 {

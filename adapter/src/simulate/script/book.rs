@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request as HttpRequest};
+use http::{Method, Request as HttpRequest, StatusCode};
 use http_body_util::{BodyExt, Full};
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{ConditionType, FINALIZER, SeiNode, SeiNodeStatus, TaskStatus};
@@ -24,6 +24,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 use crate::sidecar::{NotConnected, Transport};
+use crate::simulate::judge::{Judge, Written};
 use crate::simulate::pretend::Pretend;
 
 /// The book.
@@ -87,14 +88,14 @@ impl Book {
         self.state().lines.push(Line { at, who: who.to_owned(), text: text.to_owned() });
     }
 
-    fn law(&self, text: &str) {
+    pub(super) fn law(&self, text: &str) {
         self.state().broken += 1;
         self.note("BROKEN", text);
     }
 
     /// Writes down a write of an operator.
-    pub(super) fn write(&self, request: &Request, code: u16, before: Option<&Value>, after: Option<&Value>) {
-        let changed = code < 300 && before != after;
+    pub(super) fn write(&self, request: &Request, code: u16, written: &Written) {
+        let (before, after, changed) = (written.before.as_deref(), written.after.as_deref(), written.changed);
         if changed {
             self.state().writes += 1;
         }
@@ -337,14 +338,15 @@ fn conditions(before: &SeiNodeStatus, after: &SeiNodeStatus) -> Vec<String> {
 }
 
 /// Writes down what an operator sends to sidecars, reads aside unless they go wrong.
-pub(super) fn listening(book: std::sync::Arc<Book>, who: &str, transport: Transport) -> Transport {
+pub(super) fn listening(book: Arc<Book>, judge: Arc<Judge>, who: &str, transport: Transport) -> Transport {
     let who = who.to_owned();
     BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest<Full<Bytes>>| {
-        let (book, who, transport) = (book.clone(), who.clone(), transport.clone());
+        let (book, judge, who, transport) = (book.clone(), judge.clone(), who.clone(), transport.clone());
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            let node = parts.uri.host().and_then(|h| h.split('.').nth(1)).unwrap_or_default().to_owned();
+            let mut host = parts.uri.host().unwrap_or_default().split('.').skip(1).map(str::to_owned);
+            let (node, namespace) = (host.next().unwrap_or_default(), host.next().unwrap_or_default());
             let what = match parts.method {
                 Method::POST => {
                     let task: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -357,6 +359,12 @@ pub(super) fn listening(book: std::sync::Arc<Book>, who: &str, transport: Transp
             let mut transport = transport;
             let answer = transport.ready().await?.call(HttpRequest::from_parts(parts, Full::new(body))).await;
             if let Some(what) = pending.what.take() {
+                judge.asked(
+                    &who,
+                    &namespace,
+                    &node,
+                    answer.as_ref().is_ok_and(|a| a.status() == StatusCode::CREATED),
+                );
                 let end = match &answer {
                     Ok(answer) if answer.status().is_success() => String::new(),
                     Ok(answer) => format!(": answered {}", answer.status().as_u16()),

@@ -12,7 +12,7 @@ use seinode_core::api::SeiNode;
 use seinode_core::ident::NodeKey;
 use seinode_core::platform::{self, Platform};
 use seinode_sim::kubelet::JobEnding;
-use seinode_sim::sidecar::{Mishap, Script as SidecarScript};
+use seinode_sim::sidecar::{Fault as MishapFault, Mishap, Script as SidecarScript};
 use seinode_sim::store::{Clock, DeleteOptions, Kind};
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ use super::state::{Named, State, key, split};
 use super::step::{ClusterChange, Edit, Heal, PatchObject, Registry, Step};
 use super::trouble::Troubles;
 use super::{PlayError, Script, ScriptError, Scripted};
-use crate::live::{Audience, RegistrySource};
+use crate::live::RegistrySource;
+use crate::simulate::judge::Judge;
 use crate::simulate::pretend::{Entry, Operator, Pretend, Setup};
 
 /// The operator that is there from the start.
@@ -40,16 +41,12 @@ struct Stage {
     pretend: Pretend,
     operators: BTreeMap<String, Operator>,
     book: Arc<Book>,
+    judge: Arc<Judge>,
     troubles: Arc<Troubles>,
     registry: Arc<Mutex<Result<String, String>>>,
     skew: Arc<AtomicI64>,
     nodes: BTreeMap<NodeKey, SeiNode>,
 }
-
-/// Nobody is told how far nodes are: the book is written from what the cluster sees.
-struct Nobody;
-
-impl Audience for Nobody {}
 
 /// Plays a script to its end, or to the first step that does not come out.
 pub(in super::super) async fn play(
@@ -80,6 +77,14 @@ pub(in super::super) async fn play(
     }
     for (_, operator) in std::mem::take(&mut stage.operators) {
         operator.kill().await;
+    }
+    let broken = stage.judge.broken();
+    for text in &broken {
+        stage.book.law(text);
+    }
+    if !broken.is_empty() {
+        stage.book.print(&stage.pretend, &mut out)?;
+        return Ok(ExitCode::FAILURE);
     }
     stage.pretend.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -128,7 +133,8 @@ impl Stage {
         let start: Timestamp = START.parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let registry = Arc::new(Mutex::new(Ok(platform::BUILTIN.to_owned())));
         let book = Arc::new(Book::new(Clock::starting_at(start)));
-        let troubles = Arc::new(Troubles::new(Arc::clone(&book)));
+        let judge = Arc::new(Judge::default());
+        let troubles = Arc::new(Troubles::new(Arc::clone(&book), Arc::clone(&judge)));
         let pretend = Pretend::start(Setup {
             pace: script.pace,
             platform,
@@ -136,11 +142,12 @@ impl Stage {
             faults: Arc::clone(&troubles) as _,
             ..Setup::new(start)
         });
-        troubles.look_into(&pretend.store);
+        judge.look_into(&pretend.store);
         Self {
             pretend,
             operators: BTreeMap::new(),
             book,
+            judge,
             troubles,
             registry,
             skew: Arc::default(),
@@ -150,11 +157,11 @@ impl Stage {
 
     fn start(&mut self, name: &str) {
         self.book.meet(name);
-        let (book, who) = (Arc::clone(&self.book), name.to_owned());
+        let (book, judge, who) = (Arc::clone(&self.book), Arc::clone(&self.judge), name.to_owned());
         let entry = Entry {
             skew: Arc::clone(&self.skew),
-            sidecars: Box::new(move |transport| listening(book, &who, transport)),
-            ..Entry::new(name, Arc::new(Nobody))
+            sidecars: Box::new(move |transport| listening(book, judge, &who, transport)),
+            ..Entry::new(name, self.judge.listener(name))
         };
         self.operators.insert(name.to_owned(), self.pretend.operator(entry));
     }
@@ -202,6 +209,9 @@ impl Stage {
             }
             Step::Sidecar(trouble) => {
                 let trouble = trouble.clone();
+                if trouble.what == MishapFault::Amnesia {
+                    self.judge.forgive_submits();
+                }
                 self.direct(&trouble.node, |script| {
                     script.mishaps.push(Mishap {
                         what: trouble.what,
@@ -226,6 +236,7 @@ impl Stage {
                     .map(|node| seinode_core::api::mode::data_claim_name(node.name(), &node.spec));
                 let volume = claim.and_then(|claim| kubelet.volume(&key.namespace, &claim));
                 volume.ok_or(format!("no pod of {node} has mounted its volume yet"))?.forget_records();
+                self.judge.forgive_submits();
             }
             Step::Witnesses(witnesses) => self.direct(&witnesses.node, |script| {
                 script.silent_witnesses = witnesses.silent.iter().cloned().collect();

@@ -1,19 +1,18 @@
 //! What goes wrong between operators and the API server, as a script says.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seinode_sim::api::{Delivery, Faults, Happened, Request, Trouble, WatchEvent};
 use seinode_sim::error::StoreError;
-use seinode_sim::store::Store;
-use serde_json::Value;
 
 use super::book::Book;
 use super::step::{ApiTrouble, Lag, PartName, TroubleName, VerbName, When};
+use crate::simulate::judge::Judge;
 
 /// The troubles in force, and the book that notes what operators write.
 pub(super) struct Troubles {
     book: Arc<Book>,
-    store: OnceLock<Store>,
+    judge: Arc<Judge>,
     state: Mutex<InForce>,
 }
 
@@ -21,19 +20,11 @@ pub(super) struct Troubles {
 struct InForce {
     api: Vec<ApiTrouble>,
     lags: Vec<Lag>,
-    /// What was stored right before a write, by client and request line.
-    before: Vec<(String, String, Option<Arc<Value>>)>,
 }
 
 impl Troubles {
-    pub(super) fn new(book: Arc<Book>) -> Self {
-        Self { book, store: OnceLock::new(), state: Mutex::default() }
-    }
-
-    /// Lets it look into the cluster.
-    pub(super) fn look_into(&self, store: &Store) {
-        // It is told once, by the player that made it.
-        let _ = self.store.set(store.clone());
+    pub(super) fn new(book: Arc<Book>, judge: Arc<Judge>) -> Self {
+        Self { book, judge, state: Mutex::default() }
     }
 
     pub(super) fn add(&self, trouble: ApiTrouble) {
@@ -104,26 +95,14 @@ impl Faults for Troubles {
     fn before(&self, request: &Request) -> Trouble {
         let trouble = self.take(request, When::Before);
         if request.verb.is_write() && self.book.is_operator(&request.client) {
-            let found = self
-                .store
-                .get()
-                .and_then(|store| store.get(request.kind, &request.namespace, &request.name).ok());
-            self.state().before.push((request.client.clone(), request.line.clone(), found));
+            self.judge.before(request);
         }
         trouble
     }
 
     fn after(&self, request: &Request, code: u16) -> Trouble {
         if request.verb.is_write() && self.book.is_operator(&request.client) {
-            let mut state = self.state();
-            let place = state.before.iter().position(|(c, l, _)| *c == request.client && *l == request.line);
-            let before = place.and_then(|place| state.before.remove(place).2);
-            drop(state);
-            let after = self
-                .store
-                .get()
-                .and_then(|store| store.get(request.kind, &request.namespace, &request.name).ok());
-            self.book.write(request, code, before.as_deref(), after.as_deref());
+            self.book.write(request, code, &self.judge.after(request, code));
         }
         self.take(request, When::After)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +14,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use kube::Client;
 use kube::client::Body;
-use seinode_core::api::SeiNode;
 use seinode_operator::run::SILENCE;
 use seinode_operator::sidecar::{NotConnected, Transport};
+use seinode_operator::simulate::judge::Judge;
 use seinode_operator::simulate::pretend::Pretend;
-use seinode_sim::api::{ApiServer, Delivery, Faults, Happened, Request as ApiRequest, WatchEvent};
-use seinode_sim::store::{Kind, Store};
-use serde_json::{Value, json};
+use seinode_sim::api::{
+    ApiServer, Delivery, Faults, Happened, Request as ApiRequest, Trouble, Verb, WatchEvent,
+};
+use serde_json::json;
 use tokio::sync::Notify;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceExt, service_fn};
@@ -46,7 +47,8 @@ pub(super) struct Mischief {
     /// Watches are to be made to list again.
     pub(super) relist: Notify,
     pub(super) skew: Arc<AtomicI64>,
-    store: OnceLock<Store>,
+    /// Who judges what operators do.
+    pub(super) judge: Arc<Judge>,
 }
 
 #[derive(Default)]
@@ -57,10 +59,6 @@ struct State {
     cuts_all: bool,
     /// The latest different answers to reads of sidecars, newest last.
     answers: BTreeMap<String, Vec<Bytes>>,
-    /// Nodes as they were right before the latest status write.
-    before: BTreeMap<String, SeiNode>,
-    /// Whether the latest write changed anything.
-    changed: bool,
     /// Deletes that took hold, by kind.
     deletes: BTreeMap<String, usize>,
 }
@@ -75,14 +73,8 @@ impl Mischief {
             storm: Notify::new(),
             relist: Notify::new(),
             skew: Arc::default(),
-            store: OnceLock::new(),
+            judge: Arc::default(),
         }
-    }
-
-    /// Lets it look into the cluster.
-    pub(super) fn look_into(&self, store: &Store) {
-        // It is told once, by the play that made it.
-        let _ = self.store.set(store.clone());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,14 +93,6 @@ impl Mischief {
 
     pub(super) fn has_happened(&self) -> bool {
         self.state().has_happened
-    }
-
-    pub(super) fn before(&self, node: &str) -> Option<SeiNode> {
-        self.state().before.get(node).cloned()
-    }
-
-    pub(super) fn changed(&self) -> bool {
-        self.state().changed
     }
 
     pub(super) fn deletes(&self) -> BTreeMap<String, usize> {
@@ -170,20 +154,7 @@ impl Mischief {
         let fault = self.number(Place::Api { is_write });
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let send = {
-            let mischief = Arc::clone(&self);
-            async move {
-                mischief.note_before(parts.uri.path());
-                let version = mischief.store.get().map(Store::version);
-                let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-                let answer = server.oneshot(Request::from_parts(parts, Full::new(body))).await;
-                let changed = mischief.store.get().map(Store::version) != version;
-                if is_write {
-                    mischief.note_after(&method, &path, changed);
-                }
-                answer
-            }
-        };
+        let send = server.oneshot(Request::from_parts(parts, Full::new(body)));
         let lost = || Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer"));
         // As the client of `run` gives up a connection, where no shorter limit was set: on a list before a watch.
         let silence = async || {
@@ -227,44 +198,19 @@ impl Mischief {
         pending().await
     }
 
-    /// Keeps the node as it is before a status write.
-    fn note_before(&self, path: &str) {
-        let Some(rest) = path.strip_prefix("/apis/sei.io/v1alpha1/namespaces/default/seinodes/") else {
-            return;
-        };
-        let Some(name) = rest.strip_suffix("/status") else { return };
-        let found = self.store.get().and_then(|store| store.get(Kind::SeiNode, "default", name).ok());
-        let node = found.and_then(|object| serde_json::from_value(Value::clone(&object)).ok());
-        if let Some(node) = node {
-            self.state().before.insert(name.to_owned(), node);
-        }
-    }
-
-    fn note_after(&self, method: &Method, path: &str, changed: bool) {
-        let mut state = self.state();
-        // Events are for people; whether one was written is no deed.
-        if path.contains("/events") {
-            return;
-        }
-        state.changed = changed;
-        if method == Method::DELETE && changed {
-            let kind = path.rsplit('/').nth(1).unwrap_or_default().to_owned();
-            *state.deletes.entry(kind).or_default() += 1;
-        }
-    }
-
     /// A transport to the sidecars whose calls are numbered with the others.
     pub(super) fn transport(
         self: &Arc<Self>,
         inner: Transport,
+        client: &str,
         kubelet: Amnesiac,
         dead: Arc<AtomicBool>,
     ) -> Transport {
-        let mischief = Arc::clone(self);
+        let (mischief, client) = (Arc::clone(self), client.to_owned());
         BoxCloneSyncService::new(service_fn(move |request: Request<Full<Bytes>>| {
             let (mischief, inner) = (mischief.clone(), inner.clone());
-            let (kubelet, dead) = (kubelet.clone(), dead.clone());
-            async move { mischief.ask(inner, request, &kubelet, &dead).await }
+            let (kubelet, dead, client) = (kubelet.clone(), dead.clone(), client.clone());
+            async move { mischief.ask(inner, request, &client, &kubelet, &dead).await }
         }))
     }
 
@@ -272,6 +218,7 @@ impl Mischief {
         self: Arc<Self>,
         inner: Transport,
         request: Request<Full<Bytes>>,
+        client: &str,
         kubelet: &Amnesiac,
         dead: &AtomicBool,
     ) -> Result<Response<Bytes>, BoxError> {
@@ -279,7 +226,9 @@ impl Mischief {
             return pending().await;
         }
         let is_write = request.method() != Method::GET;
-        let line = request.uri().path().to_owned();
+        let line = request.uri().to_string();
+        let mut host = request.uri().host().unwrap_or_default().split('.').skip(1).map(str::to_owned);
+        let (node, namespace) = (host.next().unwrap_or_default(), host.next().unwrap_or_default());
         let fault = self.number(Place::Sidecar { is_write });
         let lost = || -> Result<Response<Bytes>, BoxError> { Err("connection reset by peer".into()) };
         let answer = |code: u16, body: &'static str| {
@@ -290,8 +239,10 @@ impl Mischief {
         match fault {
             None => {
                 let answer = inner.oneshot(request).await;
-                self.state().changed =
-                    is_write && answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::CREATED);
+                if is_write {
+                    let started = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::CREATED);
+                    self.judge.asked(client, &namespace, &node, started);
+                }
                 if let (false, Ok(answer)) = (is_write, &answer) {
                     self.remember(&line, answer.body());
                 }
@@ -392,6 +343,21 @@ fn refusal(code: u16) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
 
 /// The troubles of watches; those of calls are the layer's.
 impl Faults for Mischief {
+    fn before(&self, request: &ApiRequest) -> Trouble {
+        if is_by_operator(request) {
+            self.judge.before(request);
+        }
+        Trouble::None
+    }
+
+    fn after(&self, request: &ApiRequest, code: u16) -> Trouble {
+        if is_by_operator(request) && self.judge.after(request, code).changed && request.verb == Verb::Delete
+        {
+            *self.state().deletes.entry(request.kind.to_string()).or_default() += 1;
+        }
+        Trouble::None
+    }
+
     fn deliver(&self, watch: &ApiRequest, event: &WatchEvent) -> Delivery {
         if watch.client != FIRST {
             return Delivery::Deliver;
@@ -421,5 +387,11 @@ impl Faults for Mischief {
     }
 }
 
+fn is_by_operator(request: &ApiRequest) -> bool {
+    request.verb.is_write() && matches!(request.client.as_str(), FIRST | SECOND)
+}
+
+/// The operator that comes later.
+pub(super) const SECOND: &str = "second";
 /// The operator that faults happen to.
 pub(super) const FIRST: &str = "operator";

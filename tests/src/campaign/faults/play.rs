@@ -1,18 +1,13 @@
 //! One life with one fault, and what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{SeiNode, mode};
-use seinode_core::decision::{Rest, StatusWrite};
-use seinode_core::effect::{Effect, Outcome};
 use seinode_core::ident::NodeKey;
-use seinode_operator::error::PortError;
-use seinode_operator::live::Audience;
-use seinode_operator::ports::Stored;
 use seinode_operator::simulate::pretend::{Entry, Operator, Pretend, Setup};
 use seinode_sim::sidecar::Event;
 use seinode_sim::store::{DeleteOptions, Kind};
@@ -20,9 +15,8 @@ use serde_json::{Value, json};
 
 use super::end;
 use super::fault::{Fault, FaultKind, Place};
-use super::layer::{Amnesiac, FIRST, MOST_CALLS, Mischief};
+use super::layer::{Amnesiac, FIRST, MOST_CALLS, Mischief, SECOND};
 use super::life::{Act, Goal, Life, PAUSE, failure};
-use crate::laws::{self, Step, Trace};
 
 /// What a play came to.
 #[derive(Debug, Default)]
@@ -67,7 +61,6 @@ pub(super) fn play(life: &Life, fault: Option<Fault>) -> Result<Played, String> 
 struct Stage {
     pretend: Arc<Pretend>,
     mischief: Arc<Mischief>,
-    record: Arc<Record>,
     key: NodeKey,
     claim: String,
 }
@@ -80,11 +73,10 @@ impl Stage {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().map_err(|error| format!("{error}"))?;
         let setup = Setup { faults: Arc::clone(&mischief) as _, ..Setup::new(start) };
         let pretend = Arc::new(Pretend::start(setup));
-        mischief.look_into(&pretend.store);
+        mischief.judge.look_into(&pretend.store);
         pretend.make_up_for(&node).map_err(|error| format!("{error:#}"))?;
-        let record = Arc::new(Record { mischief: Arc::clone(&mischief), trace: Mutex::default() });
         let claim = mode::data_claim_name(node.name(), &node.spec);
-        let stage = Self { pretend, mischief, record, key: NodeKey::of(&node), claim };
+        let stage = Self { pretend, mischief, key: NodeKey::of(&node), claim };
         let mut played = Played::default();
         {
             let mut first = stage.operator(FIRST);
@@ -103,7 +95,7 @@ impl Stage {
                     () = stage.mischief.storm.notified() => {
                         break Some(format!("it comes to no rest: more than {MOST_CALLS} calls"));
                     }
-                    () = stage.mischief.second.notified() => second = Some(stage.operator("second")),
+                    () = stage.mischief.second.notified() => second = Some(stage.operator(SECOND)),
                     () = stage.mischief.relist.notified() => stage.relist().await,
                 }
             };
@@ -121,12 +113,12 @@ impl Stage {
         let dead = Arc::new(AtomicBool::new(false));
         let (for_api, for_sidecars) = (Arc::clone(&self.mischief), Arc::clone(&self.mischief));
         let forgets = Amnesiac { pretend: Arc::clone(&self.pretend), claim: self.claim.clone() };
-        let also = Arc::clone(&dead);
+        let (also, who) = (Arc::clone(&dead), name.to_owned());
         self.pretend.operator(Entry {
             skew: Arc::clone(&self.mischief.skew),
             connect: Box::new(move |server| for_api.client(server, dead)),
-            sidecars: Box::new(move |inner| for_sidecars.transport(inner, forgets, also)),
-            ..Entry::new(name, Arc::clone(&self.record) as _)
+            sidecars: Box::new(move |inner| for_sidecars.transport(inner, &who, forgets, also)),
+            ..Entry::new(name, self.mischief.judge.listener(name))
         })
     }
 
@@ -166,7 +158,7 @@ impl Stage {
             }
         }
         tokio::time::sleep(SETTLED).await;
-        self.record.push(Step::Quiet);
+        self.mischief.judge.quiet();
         tokio::time::sleep(QUIET).await;
         None
     }
@@ -224,58 +216,11 @@ impl Stage {
         for violation in self.pretend.kubelet.violations() {
             played.wrong.push(format!("two pods on claim {}", violation.claim.1));
         }
-        // With two operators reads and writes of both are mixed; what one of them saw can't be told from the other's.
-        let is_mixed = fault.is_some_and(|fault| fault.kind == FaultKind::Second);
         // A sidecar that has forgotten a task, or does not tell of it, is sent it again: completions are stored with the next
         // write, not each by itself. What comes of it in the end is compared all the same.
-        let forgets = fault.is_some_and(|f| matches!(f.kind, FaultKind::Amnesia | FaultKind::Stale(_)));
-        let trace = self.record.trace.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = laws::broken(&trace).into_iter().filter(|b| !(is_mixed && b.law == 1));
-        let broken = broken.filter(|b| !(forgets && b.law == 13 && b.text.contains("/submit took hold")));
-        played.wrong.extend(broken.map(|b| format!("law {} at step {}: {}", b.law, b.at, b.text)));
-    }
-}
-
-/// Writes down what operators do.
-struct Record {
-    mischief: Arc<Mischief>,
-    trace: Mutex<Trace>,
-}
-
-impl Record {
-    fn push(&self, step: Step) {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner).steps.push(step);
-    }
-}
-
-impl Audience for Record {
-    fn read(&self, node: &SeiNode) {
-        self.push(Step::Read(Box::new(node.clone())));
-    }
-
-    fn stored(&self, write: &StatusWrite, answer: &Result<Stored, PortError>) {
-        match answer {
-            Ok(Stored::At(answer)) => {
-                if let Some(before) = self.mischief.before(&write.key.name) {
-                    self.push(Step::Stored {
-                        before: Box::new(before),
-                        write: Box::new(write.clone()),
-                        answer: answer.clone(),
-                    });
-                }
-            }
-            Ok(Stored::Conflict | Stored::Ambiguous(_)) | Err(_) => {
-                self.push(Step::Refused(Box::new(write.clone())));
-            }
+        if fault.is_some_and(|f| matches!(f.kind, FaultKind::Amnesia | FaultKind::Stale(_))) {
+            self.mischief.judge.forgive_submits();
         }
-    }
-
-    fn performed(&self, _: &SeiNode, effect: &Effect, outcome: &Outcome) {
-        let changed = outcome.result.is_ok() && self.mischief.changed();
-        self.push(Step::Performed { effect: Box::new(effect.clone()), changed });
-    }
-
-    fn rested(&self, _: &SeiNode, rest: &Rest) {
-        self.push(Step::Rested(rest.why.iter().map(ToString::to_string).collect()));
+        played.wrong.extend(self.mischief.judge.broken());
     }
 }

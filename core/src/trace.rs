@@ -1,15 +1,15 @@
 //! The laws over traces: what a run of an operator may and may not have done, whoever recorded it.
 //!
 //! Answers: which law a trace breaks, where, and how. Refuses to know: how the run was made (pretend cluster, model search,
-//! real control plane). What can be told from one decision is judged in `seinode_core::testkit::law`, what can be told from
-//! one status in `seinode_core::plan::lint`; here is what needs more than one of them.
+//! real control plane). What can be told from one decision is judged in `testkit::law`, what can be told from one
+//! status in `plan::lint`; here is what needs more than one of them.
 
 mod effects;
 mod writes;
 
-use seinode_core::api::SeiNode;
-use seinode_core::decision::StatusWrite;
-use seinode_core::effect::Effect;
+use crate::api::SeiNode;
+use crate::decision::StatusWrite;
+use crate::effect::Effect;
 
 /// What one operator did to one node, in order. Runs with two operators are merged by time.
 #[derive(Clone, Debug, Default)]
@@ -77,11 +77,11 @@ pub fn broken(trace: &Trace) -> Vec<Broken> {
     out
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testkit"))]
 #[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
-    use seinode_core::Decision;
-    use seinode_core::testkit::{law, node, scene, story};
+    use crate::Decision;
+    use crate::testkit::{law, node, scene, story};
 
     use super::*;
 
@@ -135,7 +135,7 @@ mod tests {
         let unguarded = with(|t| {
             for step in &mut t.steps {
                 let Step::Stored { write, .. } = step else { continue };
-                write.version = seinode_core::ident::ResourceVersion::new("");
+                write.version = crate::ident::ResourceVersion::new("");
             }
         });
         assert_eq!(unguarded, [4]);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use seinode_core::api::{NodePhase, PlanPhase, SeiNode};
-use seinode_core::plan::lint;
+use crate::api::{NodePhase, PlanPhase, SeiNode};
+use crate::plan::lint;
 
 use super::{Broken, Step, Trace};
 

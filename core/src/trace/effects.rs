@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seinode_core::api::SeiNode;
-use seinode_core::effect::{Base, Effect, Op, Replay};
+use crate::api::SeiNode;
+use crate::effect::{Base, Effect, Op, Replay};
 
 use super::{Broken, Step, Trace};
 
