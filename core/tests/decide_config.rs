@@ -10,6 +10,7 @@ use seinode_core::Decision;
 use seinode_core::api::condition::Condition;
 use seinode_core::api::{ConditionType, SeiNode, StoredPlan, TaskStatus, TaskType};
 use seinode_core::decision::StatusWrite;
+use seinode_core::effect::Op;
 use seinode_core::ident::{self, TaskId};
 use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
 use seinode_core::world::{Blind, PeerNode, Seen, SidecarTaskStatus, Topic};
@@ -149,6 +150,47 @@ fn s20_nothing_is_patched_into_a_bootstrap_whose_job_has_ended() {
         let patch = types(&after).iter().take(10).any(|kind| *kind == "config-patch");
         assert_eq!(patch, patches, "{end:?}: {:?}", types(&after));
     }
+}
+
+/// The judge asks it of each submission; here are some that it has to be asked of.
+#[test]
+fn invariant_7_the_users_overrides_win_in_each_config_write() {
+    let mine = [
+        ("network.p2p.persistent_peers", "mine@h:1"),
+        ("network.p2p.external_address", "mine:2"),
+        ("logging.level", "debug"),
+        ("storage.snapshot_interval", "7"),
+    ];
+    let submitted = |scene: &Scene| {
+        let mut scene = scene.clone();
+        let decided = scene.settle().expect("no look without end");
+        law::effects(decided, &scene.node).into_iter().find_map(|effect| match effect.op {
+            Op::Submit(submit) => Some(submit),
+            _ => None,
+        })
+    };
+    let (mut applied, mut patched) = (0, 0);
+    for (name, mut node) in node::each() {
+        node.spec.external_address = Some("theirs:3".to_owned());
+        node.spec.overrides = Some(mine.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        if let Some(submit) = submitted(&story::at_task(node.clone(), &TaskType::ConfigApply)) {
+            let params = submit.params.unwrap_or_default();
+            mine.iter()
+                .for_each(|(key, value)| assert_eq!(params["overrides"][key], *value, "{name}: {key}"));
+            applied += 1;
+        }
+        let mut scene = story::running(node);
+        let mut plan = story::update_plan(&scene.node, true);
+        let before = plan.tasks.iter_mut().take_while(|t| t.task_type != TaskType::ConfigPatch);
+        before.for_each(|task| task.status = TaskStatus::Complete);
+        scene.node.status.plan = Some(plan);
+        if let Some(submit) = submitted(&scene) {
+            let p2p = submit.params.unwrap_or_default()["files"]["config.toml"]["p2p"].clone();
+            assert_eq!(p2p, json!({"external-address": "mine:2", "persistent-peers": "mine@h:1"}), "{name}");
+            patched += 1;
+        }
+    }
+    assert!(applied > 4 && patched > 4, "{applied} applied, {patched} patched");
 }
 
 /// Running, with a record of the config that its first plan wrote.

@@ -7,9 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::super::scene::Scene;
 use crate::api::status::{PlanPhase, StoredPlan};
 use crate::api::{TaskStatus, TaskType, mode};
-use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op, WorkflowWrite};
+use crate::draft::StatusDraft;
+use crate::effect::{Base, Effect, Field, Kind, Manifest, ObjectRef, Op, Submit, WorkflowWrite};
+use crate::gate;
 use crate::ident::{ResourceVersion, TaskId, Uid};
 use crate::owner::{self, Owner};
+use crate::plan::intent;
 use crate::pod;
 use crate::rivals;
 use crate::world::{Seen, SidecarTaskStatus, Topic};
@@ -89,7 +92,11 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             let records = scene.observed.sidecar_tasks.present();
             let free = records
                 .is_some_and(|r| r.get(&submit.id).is_none_or(|r| r.status == SidecarTaskStatus::Failed));
-            (!seen || !free).then(|| "law 2: submits without having looked, or what is not failed".to_owned())
+            if !seen || !free {
+                return Some("law 2: submits without having looked, or what is not failed".to_owned());
+            }
+            let named = |plan: &&StoredPlan| plan.tasks.iter().any(|t| TaskId::new(&t.id) == submit.id);
+            plan.filter(named).and_then(|plan| overridden(scene, plan, submit))
         }
         Op::Withdraw(id) => {
             let records = scene.observed.sidecar_tasks.present();
@@ -100,6 +107,28 @@ fn guarded(scene: &Scene, plan: Option<&StoredPlan>, effect: &Effect) -> Option<
             (!runs || cuts).then(|| "withdraws what does not run, or a genesis transaction".to_owned())
         }
     }
+}
+
+/// Invariant 7: what a plan of today's spec writes into the config, the user's overrides win.
+fn overridden(scene: &Scene, plan: &StoredPlan, submit: &Submit) -> Option<String> {
+    let follows =
+        plan.tasks.iter().any(|t| matches!(t.task_type, TaskType::EnsureDataPvc | TaskType::ObserveImage));
+    // A plan of a node that is held, or whose spec is invalid, goes on as it was made.
+    let mut draft = StatusDraft::open(&scene.node, scene.now);
+    let is_held = gate::held::gate(scene.world(), &mut draft).is_some();
+    if !follows || is_held || mode::validate(&scene.node.spec).is_err() {
+        return None;
+    }
+    let params = submit.params.as_ref()?;
+    let written = |key: &str| match submit.task_type.as_str() {
+        "config-apply" => Some(params["overrides"][key].as_str().unwrap_or_default()),
+        "config-patch" if key == intent::PEERS => intent::patched_peers(params),
+        "config-patch" if key == intent::ADDRESS => intent::patched_address(params),
+        _ => None,
+    };
+    let wanted = scene.node.spec.overrides.iter().flatten();
+    let mut lost = wanted.filter(|(key, value)| written(key).is_some_and(|found| found != value.as_str()));
+    lost.next().map(|(key, _)| format!("invariant 7: writes another {key} than the user's"))
 }
 
 /// Whether an object of this kind was seen to be ours, at this version (any, if the effect names none).
