@@ -2,9 +2,11 @@
 #![cfg(feature = "testkit")]
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use seinode_core::api::{TaskStatus, TaskType};
+use seinode_core::api::{ConditionType, Stamp, TaskStatus, TaskType};
 use seinode_core::effect::{Fault, Op, Outcome};
 use seinode_core::render;
 use seinode_core::testkit::{Scene, digest, law, node, object, scene, story};
@@ -344,4 +346,27 @@ fn an_edit_after_the_end_of_a_bootstrap_replaces_the_plan_although_no_sidecar_an
         assert!(!types.contains(&"deploy-bootstrap-job"), "{word}: {types:?}");
         assert_eq!(law::broken(&scene), Vec::<String>::new(), "{word}");
     }
+}
+
+/// Whoever deletes a Job without its pod leaves a pod that is nobody's: it is not ours to delete, so it has to be told.
+#[test]
+fn v2_a_pod_that_a_removed_job_has_left_is_told_of_at_once() {
+    let mut scene = at(&TaskType::SnapshotRestore);
+    let noon = scene.now;
+    scene.node.status.plan.iter_mut().flat_map(|p| &mut p.tasks).for_each(|task| {
+        if task.task_type == TaskType::SnapshotRestore {
+            task.submitted_at = Some(Stamp::of(noon));
+        }
+    });
+    scene.now = noon.checked_add(Duration::from_secs(45)).expect("a time");
+    assert!(scene.commit(), "the first mark of the wait for the task");
+    if let Seen::Present(pods) = &mut scene.observed.pods {
+        pods.iter_mut().for_each(|pod| pod.metadata.owner_references = None);
+    }
+    scene.observed.job = Seen::Absent;
+    scene.observed.service = Seen::Absent;
+    assert!(scene.commit(), "what is waited for now is another thing");
+    let ready = digest::condition(&scene, &ConditionType::Ready).expect("it is there");
+    assert!(ready.message.contains("alice-bootstrap-x still mounts claim data-alice"), "{ready:?}");
+    assert!(!scene.commit(), "once");
 }
