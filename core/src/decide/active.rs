@@ -124,7 +124,10 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
             draft.insist();
             return settle(draft, vec![effect], decision::Rest::new(NOW, Vec::new()));
         }
-        Rest::Wait(why, wake) => return settle(draft, Vec::new(), decision::Rest::new(wake, vec![why])),
+        Rest::Wait(why, wake) => {
+            advance::note_replacing(world, &mut draft, &why);
+            return settle(draft, Vec::new(), decision::Rest::new(wake, vec![why]));
+        }
     }
     let restarts = match &broken {
         Broken::Lost(at, text) => {

@@ -245,6 +245,21 @@ fn was_refused(world: World<'_>) -> bool {
 /// Shows a long wait on the object: at 10 s, then at doubled distance. The message carries the mark, so the same mark is
 /// never written twice.
 fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn, since: Timestamp) {
+    note(world, draft, why, since, false);
+}
+
+/// Shows what the replacement of a plan waits for: as a wait of its current task, and at once where the object tells of
+/// something else.
+pub(crate) fn note_replacing(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn) {
+    if let Some((_, task)) = current(draft.status()) {
+        let since = turn_since(world, draft.status(), &task);
+        let shown = condition::find(&world.node.status.conditions, &ConditionType::Ready);
+        note(world, draft, why, since, shown.is_none_or(|ready| ready.reason != why.reason()));
+    }
+}
+
+/// `anew`: also where this mark was shown already, of something else.
+fn note(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn, since: Timestamp, anew: bool) {
     let Some(mark) = retry::progress_mark(retry::elapsed(since, world.now)) else { return };
     let suffix = format!(" (for over {})", retry::human(mark));
     let stored = condition::find(&world.node.status.conditions, &ConditionType::Ready);
@@ -253,7 +268,9 @@ fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn,
     let turn = draft.status().plan.as_ref().and_then(current);
     let known = world.node.status.plan.iter().flat_map(|p| &p.tasks).find(|t| Some(&t.id) == turn.as_ref());
     let is_stored = known.is_some_and(|t| t.submitted_at.is_some());
-    if let Some(shown) = stored.filter(|c| is_stored && c.message.ends_with(&suffix)) {
+    let serves = draft.find(&ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True);
+    let is_shown = |c: &&Condition| is_stored && c.message.ends_with(&suffix) && (serves || !anew);
+    if let Some(shown) = stored.filter(is_shown) {
         // It stays as it is, also where another rule has said something else of it in this pass.
         if draft.find(&ConditionType::Ready).is_some_and(|c| c.status == shown.status) {
             draft.condition(ConditionType::Ready, shown.status.clone(), &shown.reason, &shown.message);

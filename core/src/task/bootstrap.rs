@@ -282,7 +282,11 @@ pub(crate) fn removal(world: World<'_>, of: &str, task: Option<TaskId>) -> Remov
                 if ours { pod::has_volume(p, &claim) } else { pod::mounts(p, &claim) }
             };
             match pods.iter().find(|p| bars(p) && !is_of_statefulset(world, p)) {
-                Some(other) => wait(format!("pod {} still mounts claim {claim}", pod::name(other))),
+                Some(other) => {
+                    let text = format!("pod {} still mounts claim {claim}", pod::name(other));
+                    let remedy = "; nothing controls it, so it is not this operator's to delete";
+                    wait(if owner::controller(&other.metadata).is_none() { text + remedy } else { text })
+                }
                 None => Removal::Gone,
             }
         }

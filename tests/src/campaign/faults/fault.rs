@@ -38,6 +38,8 @@ pub(super) enum FaultKind {
     Refuse,
     /// The sidecar answers with something that makes no sense.
     Nonsense,
+    /// The sidecar tells of each task that runs that it has completed.
+    Lie,
     /// The sidecar has forgotten all its records.
     Amnesia,
     /// The operator's clock jumps by so many minutes, for good.
@@ -58,8 +60,15 @@ pub(super) enum FaultKind {
 /// What a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Api { is_write: bool },
-    Sidecar { is_write: bool },
+    Api {
+        is_write: bool,
+    },
+    Sidecar {
+        is_write: bool,
+    },
+    /// A request for a watch.
+    Watch,
+    /// An event of a watch.
     Event,
 }
 
@@ -67,11 +76,11 @@ impl FaultKind {
     /// Every fault that fits some place.
     pub(super) fn all() -> Vec<Self> {
         let mut all = vec![Self::CrashBefore, Self::CrashAfter];
-        all.extend([409, 429, 500].map(Self::Answer));
-        all.extend([500, 503].map(Self::AnswerAfter));
+        all.extend([409, 410, 429, 500, 503].map(Self::Answer));
+        all.extend([409, 429, 500, 503].map(Self::AnswerAfter));
         all.extend([Self::Hang, Self::HangAfter, Self::Lose, Self::LoseAfter, Self::Late]);
         all.extend([401, 403, 502].map(Self::Answer));
-        all.extend([Self::Refuse, Self::Nonsense, Self::Amnesia]);
+        all.extend([Self::Refuse, Self::Nonsense, Self::Lie, Self::Amnesia]);
         all.extend([1, 2, 3].map(Self::Stale));
         all.extend([-60, 5].map(Self::Jump));
         all.push(Self::Second);
@@ -91,16 +100,20 @@ impl FaultKind {
             (Self::CrashAfter | Self::HangAfter | Self::LoseAfter | Self::Late, place) => {
                 matches!(place, Place::Api { is_write: true } | Place::Sidecar { is_write: true })
             }
-            (Self::Answer(409 | 429 | 500), Place::Api { .. }) => true,
-            (Self::Answer(401 | 403 | 502), Place::Sidecar { .. }) => true,
+            (Self::Answer(code), place) => match place {
+                Place::Api { .. } => matches!(code, 409 | 429 | 500 | 503),
+                Place::Watch => matches!(code, 410 | 429 | 500 | 503),
+                Place::Sidecar { .. } => matches!(code, 401 | 403 | 500 | 502 | 503),
+                Place::Event => false,
+            },
+            (Self::AnswerAfter(409 | 429), place) => place == Place::Api { is_write: true },
             (Self::AnswerAfter(_), Place::Api { is_write } | Place::Sidecar { is_write }) => is_write,
-            (Self::Refuse | Self::Amnesia, Place::Sidecar { .. }) => true,
+            (Self::Refuse | Self::Amnesia, place) => matches!(place, Place::Sidecar { .. }),
             // Reads of the API server are not stale by themselves: a read by name goes to etcd.
-            (Self::Nonsense | Self::Stale(_), Place::Sidecar { is_write }) => !is_write,
-            (
-                Self::Answer(_) | Self::Refuse | Self::Amnesia | Self::Nonsense | Self::Stale(_),
-                Place::Api { .. } | Place::Sidecar { .. },
-            ) => false,
+            (Self::Nonsense | Self::Lie | Self::Stale(_), place) => {
+                place == Place::Sidecar { is_write: false }
+            }
+            (Self::AnswerAfter(_), Place::Watch) => false,
         }
     }
 
@@ -131,6 +144,7 @@ impl fmt::Display for FaultKind {
             Self::Stale(n) => write!(f, "stale-{n}"),
             Self::Refuse => f.write_str("refuse"),
             Self::Nonsense => f.write_str("nonsense"),
+            Self::Lie => f.write_str("lie"),
             Self::Amnesia => f.write_str("amnesia"),
             Self::Jump(minutes) => write!(f, "jump{minutes:+}"),
             Self::Second => f.write_str("second"),

@@ -34,6 +34,10 @@ const LATE: Duration = Duration::from_secs(30);
 /// More calls than any life makes, many times over.
 pub(super) const MOST_CALLS: usize = 1_500;
 
+/// How many requests for watches are numbered: the first of each kind, and as many that follow an end of one. Later ones are
+/// the same again every few minutes.
+const MOST_WATCHES: usize = 24;
+
 /// Everything that is numbered and what becomes of it.
 pub(super) struct Mischief {
     fault: Option<Fault>,
@@ -55,6 +59,7 @@ pub(super) struct Mischief {
 struct State {
     places: Vec<Place>,
     events: usize,
+    watches: usize,
     has_happened: bool,
     cuts_all: bool,
     /// The latest different answers to reads of sidecars, newest last.
@@ -128,6 +133,13 @@ impl Mischief {
         }
     }
 
+    /// Whether one more request for a watch is numbered.
+    fn counts_watch(&self) -> bool {
+        let mut state = self.state();
+        state.watches += 1;
+        state.watches <= MOST_WATCHES
+    }
+
     /// A client whose calls are numbered. `dead` is set when the operator has been killed: nothing goes out any more.
     pub(super) fn client(self: &Arc<Self>, server: ApiServer, dead: Arc<AtomicBool>) -> Client {
         let mischief = Arc::clone(self);
@@ -147,11 +159,12 @@ impl Mischief {
         if dead.load(Ordering::Relaxed) {
             return pending().await;
         }
-        if request.uri().query().is_some_and(|q| q.contains("watch=true")) {
+        let is_watch = request.uri().query().is_some_and(|q| q.contains("watch=true"));
+        if is_watch && !self.counts_watch() {
             return server.oneshot(request).await;
         }
         let is_write = request.method() != Method::GET;
-        let fault = self.number(Place::Api { is_write });
+        let fault = self.number(if is_watch { Place::Watch } else { Place::Api { is_write } });
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let send = server.oneshot(Request::from_parts(parts, Full::new(body)));
@@ -276,6 +289,15 @@ impl Mischief {
                 pending().await
             }
             Some(FaultKind::Refuse) => Err(Box::new(NotConnected)),
+            Some(FaultKind::Lie) => {
+                let told = inner.oneshot(request).await?;
+                let lie = lie(told.body());
+                if lie.is_none() {
+                    // Nothing runs that it could lie about.
+                    self.state().has_happened = false;
+                }
+                Ok(lie.map_or(told, Response::new))
+            }
             Some(FaultKind::Nonsense) => answer(200, "<html>not what you think</html>"),
             Some(FaultKind::Amnesia) => {
                 kubelet.forget();
@@ -309,16 +331,28 @@ impl Mischief {
     }
 }
 
-/// Makes the sidecars of the node forget.
+/// The list of tasks with each that runs shown as completed; nothing if none does.
+fn lie(told: &Bytes) -> Option<Bytes> {
+    let mut tasks: Vec<serde_json::Value> = serde_json::from_slice(told).ok()?;
+    let running = tasks.iter_mut().filter(|task| task["status"] == "running");
+    let lies = running.map(|task| {
+        task["status"] = json!("completed");
+        task["completedAt"] = task["submittedAt"].clone();
+    });
+    (lies.count() > 0).then(|| Bytes::from(json!(tasks).to_string()))
+}
+
+/// Makes the sidecars of the nodes forget.
 #[derive(Clone)]
 pub(super) struct Amnesiac {
     pub(super) pretend: Arc<Pretend>,
-    pub(super) claim: String,
+    pub(super) claims: Vec<String>,
 }
 
 impl Amnesiac {
     fn forget(&self) {
-        if let Some(volume) = self.pretend.kubelet.volume("default", &self.claim) {
+        let volumes = self.claims.iter().filter_map(|claim| self.pretend.kubelet.volume("default", claim));
+        for volume in volumes {
             volume.forget_records();
         }
     }
@@ -327,6 +361,7 @@ impl Amnesiac {
 fn refusal(code: u16) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
     let reason = match code {
         409 => "Conflict",
+        410 => "Expired",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         _ => "InternalError",

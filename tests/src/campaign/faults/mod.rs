@@ -165,12 +165,10 @@ fn judge(case: &Case<'_>, played: &Played, took: Duration, tallies: &Mutex<BTree
     let mut wrong = played.wrong.clone();
     if wrong.is_empty() {
         wrong.extend(end::differences(&case.well.end, &played.end, case.fault.kind.forgets()));
-        // Where the user goes on before the first wish is carried out, a fault decides how much of it is.
-        let counts = !matches!(case.life.name, "change-of-mind" | "delete-early");
-        for (deed, times) in played.deeds.iter().filter(|_| counts) {
+        for (deed, times) in played.deeds.iter().filter(|_| case.life.is_exact) {
             let well = case.well.deeds.get(deed).copied().unwrap_or_default();
             let is_run = deed.starts_with("run");
-            let again = usize::from(is_run && case.fault.kind.runs_again() && case.life.name == "failure");
+            let again = usize::from(is_run && case.fault.kind.runs_again() && case.life.has_failures());
             if *times > well + again && !(case.fault.kind.forgets() && is_run) {
                 wrong.push(format!("{deed} {times} times, not {well}"));
             }

@@ -1,22 +1,25 @@
 //! One life with one fault, and what came of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{SeiNode, mode};
 use seinode_core::ident::NodeKey;
+use seinode_core::platform;
+use seinode_operator::live::RegistrySource;
 use seinode_operator::simulate::pretend::{Entry, Operator, Pretend, Setup};
+use seinode_sim::error::StoreError;
 use seinode_sim::sidecar::Event;
-use seinode_sim::store::{DeleteOptions, Kind};
+use seinode_sim::store::{DeleteOptions, Kind, Propagation};
 use serde_json::{Value, json};
 
 use super::end;
 use super::fault::{Fault, FaultKind, Place};
 use super::layer::{Amnesiac, FIRST, MOST_CALLS, Mischief, SECOND};
-use super::life::{Act, Goal, Life, PAUSE, failure};
+use super::life::{Act, Goal, Life, PAUSE, Turn, failure};
 
 /// What a play came to.
 #[derive(Debug, Default)]
@@ -61,27 +64,43 @@ pub(super) fn play(life: &Life, fault: Option<Fault>) -> Result<Played, String> 
 struct Stage {
     pretend: Arc<Pretend>,
     mischief: Arc<Mischief>,
+    registry: Arc<Mutex<Result<String, String>>>,
+    nodes: Vec<Cast>,
+}
+
+/// A node of the life.
+struct Cast {
+    manifest: Value,
     key: NodeKey,
     claim: String,
 }
 
 impl Stage {
     async fn play(life: &Life, fault: Option<Fault>) -> Result<Played, String> {
-        let manifest = (life.manifest)();
-        let node: SeiNode = serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
         let mischief = Arc::new(Mischief::new(fault));
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().map_err(|error| format!("{error}"))?;
-        let setup = Setup { faults: Arc::clone(&mischief) as _, ..Setup::new(start) };
+        let registry = Arc::new(Mutex::new(Ok(platform::BUILTIN.to_owned())));
+        let setup = Setup {
+            faults: Arc::clone(&mischief) as _,
+            registry: RegistrySource::Shared(Arc::clone(&registry)),
+            ..Setup::new(start)
+        };
         let pretend = Arc::new(Pretend::start(setup));
         mischief.judge.look_into(&pretend.store);
-        pretend.make_up_for(&node).map_err(|error| format!("{error:#}"))?;
-        let claim = mode::data_claim_name(node.name(), &node.spec);
-        let stage = Self { pretend, mischief, key: NodeKey::of(&node), claim };
+        let mut nodes = Vec::new();
+        for manifest in (life.nodes)() {
+            let node: SeiNode =
+                serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
+            pretend.make_up_for(&node).map_err(|error| format!("{error:#}"))?;
+            let claim = mode::data_claim_name(node.name(), &node.spec);
+            nodes.push(Cast { manifest, key: NodeKey::of(&node), claim });
+        }
+        let stage = Self { pretend, mischief, registry, nodes };
         let mut played = Played::default();
         {
             let mut first = stage.operator(FIRST);
             let mut second: Option<Operator> = None;
-            let story = stage.tell(life, &manifest);
+            let story = stage.tell(life);
             tokio::pin!(story);
             let stuck = loop {
                 tokio::select! {
@@ -112,7 +131,8 @@ impl Stage {
     fn operator(&self, name: &str) -> Operator {
         let dead = Arc::new(AtomicBool::new(false));
         let (for_api, for_sidecars) = (Arc::clone(&self.mischief), Arc::clone(&self.mischief));
-        let forgets = Amnesiac { pretend: Arc::clone(&self.pretend), claim: self.claim.clone() };
+        let claims = self.nodes.iter().map(|node| node.claim.clone()).collect();
+        let forgets = Amnesiac { pretend: Arc::clone(&self.pretend), claims };
         let (also, who) = (Arc::clone(&dead), name.to_owned());
         self.pretend.operator(Entry {
             skew: Arc::clone(&self.mischief.skew),
@@ -137,23 +157,24 @@ impl Stage {
     }
 
     /// Acts, and waits for what has to come of each. Answers what did not.
-    async fn tell(&self, life: &Life, manifest: &Value) -> Option<String> {
-        for (act, goal) in (life.acts)() {
-            if let Err(error) = self.act(&act, manifest).await {
+    async fn tell(&self, life: &Life) -> Option<String> {
+        for Turn { node, act, goal } in (life.acts)() {
+            let Some(cast) = self.nodes.get(node) else { return Some(format!("there is no node {node}")) };
+            if let Err(error) = self.act(&act, cast).await {
                 return Some(format!("{act:?} could not be done: {error}"));
             }
-            if goal == Goal::Soon {
-                tokio::time::sleep(Duration::from_secs(3)).await;
+            if let Goal::Soon(span) = goal {
+                tokio::time::sleep(span).await;
                 continue;
             }
             tokio::time::sleep(PAUSE).await;
             let reached = async {
-                while !goal.is_reached(self.node().as_ref()) {
+                while !goal.is_reached(self.pretend.node(&cast.key).as_ref()) {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             };
             if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-                let status = self.node().map(|n| end::of_node(&n));
+                let status = self.pretend.node(&cast.key).map(|n| end::of_node(&n));
                 return Some(format!("{goal:?} is not reached after {act:?}: {}", json!(status)));
             }
         }
@@ -163,26 +184,40 @@ impl Stage {
         None
     }
 
-    fn node(&self) -> Option<SeiNode> {
-        self.pretend.node(&self.key)
-    }
-
-    async fn act(&self, act: &Act, manifest: &Value) -> Result<(), String> {
-        let (store, name) = (&self.pretend.store, self.key.name.as_str());
+    async fn act(&self, act: &Act, cast: &Cast) -> Result<(), String> {
+        let (store, name) = (&self.pretend.store, cast.key.name.as_str());
         let options = DeleteOptions::default();
         let pod = format!("{name}-0");
         let done = match act {
-            Act::Create => store.create(Kind::SeiNode, manifest.clone()).map(|_| ()),
+            Act::Create => store.create(Kind::SeiNode, cast.manifest.clone()).map(|_| ()),
             Act::Edit(patch) => store.merge_patch(Kind::SeiNode, "default", name, patch).map(|_| ()),
             Act::Delete => store.delete(Kind::SeiNode, "default", name, &options).map(|_| ()),
             Act::RemoveStatefulSet => store.delete(Kind::StatefulSet, "default", name, &options).map(|_| ()),
             Act::RemoveService => store.delete(Kind::Service, "default", name, &options).map(|_| ()),
+            Act::RemoveJob => match self.begins_with(Kind::Job, name) {
+                Some(job) => {
+                    let background = Some(Propagation::Background);
+                    let options = DeleteOptions { propagation: background, ..options };
+                    store.delete(Kind::Job, "default", &job, &options).map(|_| ())
+                }
+                None => Ok(()),
+            },
             Act::RestartSidecar => {
                 self.pretend.kubelet.restart_sidecar("default", &pod);
                 Ok(())
             }
             Act::Evict => {
                 return self.pretend.kubelet.evict("default", &pod).await.map_err(|error| error.to_string());
+            }
+            Act::EvictBootstrap => {
+                let Some(pod) = self.begins_with(Kind::Pod, name) else { return Ok(()) };
+                return self.pretend.kubelet.evict("default", &pod).await.map_err(|error| error.to_string());
+            }
+            Act::Lend => self.lend(name),
+            Act::Registry(text) => {
+                let value = text.map(str::to_owned).ok_or("permission denied".to_owned());
+                *self.registry.lock().unwrap_or_else(PoisonError::into_inner) = value;
+                Ok(())
             }
             Act::TaskFails(task) | Act::TaskHeals(task) => {
                 let fails = if matches!(act, Act::TaskFails(_)) { MANY } else { 0 };
@@ -197,13 +232,40 @@ impl Stage {
         done.map_err(|error| error.to_string())
     }
 
+    /// What the bootstrap of a node has of this kind.
+    fn begins_with(&self, kind: Kind, node: &str) -> Option<String> {
+        let objects = self.pretend.store.list(kind, Some("default"));
+        let mut names = objects.iter().filter_map(|object| object["metadata"]["name"].as_str());
+        names.find(|name| name.starts_with(&format!("{node}-bootstrap"))).map(str::to_owned)
+    }
+
+    /// Gives the node to a workflow, as the operator of workflows does.
+    fn lend(&self, node: &str) -> Result<(), StoreError> {
+        let workflow = self.pretend.store.create(
+            Kind::SeiNodeTaskWorkflow,
+            json!({
+                "apiVersion": "sei.io/v1alpha1", "kind": "SeiNodeTaskWorkflow",
+                "metadata": {
+                    "name": "flow", "namespace": "default",
+                    "finalizers": ["sei.io/seinodetaskworkflow-finalizer"],
+                },
+                "spec": {"kind": "StateSync", "target": {"nodeRef": {"name": node}}, "stateSync": {}},
+            }),
+        )?;
+        let uid = &workflow["metadata"]["uid"];
+        let lent = json!({"name": "flow", "uid": uid, "adoptedAt": "2026-01-01T00:00:00Z"});
+        let patch = json!({"status": {"adoptedWorkflow": lent}});
+        self.pretend.store.update_status(Kind::SeiNode, "default", node, &patch).map(|_| ())
+    }
+
     fn sum_up(&self, played: &mut Played, fault: Option<Fault>) {
         played.end = end::of(&self.pretend);
         played.places = self.mischief.places();
         played.events = self.mischief.events();
         played.has_happened = self.mischief.has_happened();
-        let journal = self.pretend.kubelet.director("default", &self.key.name).journal();
-        for entry in journal.iter().filter(|entry| entry.event == Event::Started) {
+        let journals = self.nodes.iter().map(|node| self.pretend.kubelet.director("default", &node.key.name));
+        let entries = journals.flat_map(|director| director.journal());
+        for entry in entries.filter(|entry| entry.event == Event::Started) {
             *played.deeds.entry(format!("run of {}", entry.kind)).or_default() += 1;
         }
         for pod in self.pretend.kubelet.pods() {
