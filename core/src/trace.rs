@@ -81,6 +81,8 @@ pub fn broken(trace: &Trace) -> Vec<Broken> {
 #[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use crate::Decision;
+    use crate::effect::Op;
+    use crate::ident::Uid;
     use crate::testkit::{law, node, scene, story};
 
     use super::*;
@@ -119,20 +121,33 @@ mod tests {
 
     #[test]
     fn each_bad_pass_breaks_its_law() {
-        let with = |change: fn(&mut Trace)| {
+        let with = |change: &dyn Fn(&mut Trace)| {
             let mut trace = first_pass();
             change(&mut trace);
             laws(&trace)
         };
-        assert_eq!(with(|t| t.steps.swap(1, 2)), [1], "done before it was stored");
+        assert_eq!(with(&|t| t.steps.swap(1, 2)), [1], "done before it was stored");
         assert_eq!(
-            with(|t| t.steps.push(t.steps[1].clone())),
+            with(&|t| t.steps.push(t.steps[1].clone())),
             [4, 5],
             "stored on an old version, and when all was quiet"
         );
-        assert_eq!(with(|t| t.steps.push(Step::Rested(Vec::new()))), [10], "rests without a reason");
-        assert_eq!(with(|t| t.steps.insert(3, t.steps[2].clone())), [13], "done twice");
-        let unguarded = with(|t| {
+        assert_eq!(with(&|t| t.steps.push(Step::Rested(Vec::new()))), [10], "rests without a reason");
+        let again = |between: Option<Step>| {
+            let mut trace = first_pass();
+            let made = trace.steps[2].clone();
+            trace.steps.splice(3..3, between.into_iter().chain([made]));
+            laws(&trace)
+        };
+        let Step::Performed { effect, .. } = &first_pass().steps[2] else { panic!("an effect") };
+        let Op::Apply { manifest, .. } = &effect.op else { panic!("an apply") };
+        let op = Op::Delete { target: manifest.target(), uid: Uid::new("u"), version: None };
+        let delete = Box::new(Effect { op, ..(**effect).clone() });
+        let delete = Step::Performed { effect: delete, changed: true };
+        assert_eq!(again(None), [0; 0], "made anew after somebody else has removed it");
+        assert_eq!(again(Some(delete.clone())), [13], "made and deleted and made");
+        assert_eq!(with(&|t| t.steps.extend([delete.clone(), delete.clone()])), [5, 5, 13], "deleted twice");
+        let unguarded = with(&|t| {
             for step in &mut t.steps {
                 let Step::Stored { write, .. } = step else { continue };
                 write.version = crate::ident::ResourceVersion::new("");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::SeiNode;
-use crate::effect::{Base, Effect, Op, Replay};
+use crate::effect::{Base, Effect, ObjectRef, Op, Replay};
 
 use super::{Broken, Step, Trace};
 
@@ -86,11 +86,27 @@ pub(super) fn l13_nothing_is_done_twice(trace: &Trace) -> Vec<Broken> {
         }
         // The guard is part of the key: what is decided anew on a newer version is another deed.
         let key = (effect.id.as_str(), guard(effect));
-        if let Some(first) = done.insert(key, at) {
+        let Some(first) = done.insert(key, at) else { continue };
+        // What is made where nothing is can only be made again once it is gone; by whom is what matters.
+        let between = trace.steps.get(first..at).unwrap_or_default();
+        if created(effect).is_none_or(|target| between.iter().any(|step| deletes(step, &target))) {
             out.push(Broken::new(13, at, format!("{} took hold at step {first} already", effect.id)));
         }
     }
     out
+}
+
+/// What an effect makes where nothing is.
+fn created(effect: &Effect) -> Option<ObjectRef> {
+    match &effect.op {
+        Op::Apply { manifest, base: Base::Absent } => Some(manifest.target()),
+        _ => None,
+    }
+}
+
+fn deletes(step: &Step, wanted: &ObjectRef) -> bool {
+    let Step::Performed { effect, changed: true } = step else { return false };
+    matches!(&effect.op, Op::Delete { target, .. } if target == wanted)
 }
 
 fn guard(effect: &Effect) -> String {
