@@ -13,7 +13,7 @@ use seinode_core::Decision;
 use seinode_core::api::SeiNode;
 use seinode_core::effect::{Effect, Kind, Op};
 use seinode_core::testkit::sketch::{any_sketch, sketch_of, valid_spec};
-use seinode_core::testkit::{Scene, Sketch, law, story};
+use seinode_core::testkit::{Scene, Sketch, law, node, story};
 use serde_json::{Value, json};
 
 fn config() -> ProptestConfig {
@@ -134,6 +134,33 @@ fn drawn_worlds_lead_to_every_kind_of_effect() {
     ];
     let missing: Vec<_> = wanted.iter().filter(|kind| !found.contains_key(**kind)).collect();
     assert!(missing.is_empty(), "no world leads to {missing:?}, of {found:#?}");
+}
+
+/// The longest plan there is, of a node that asks for as much as any does, with each text at its longest.
+#[test]
+fn l18_the_largest_plan_stays_small_too() {
+    let mut node = node::with_spec(&json!({"validator": {
+        "snapshot": {"s3": {"targetHeight": 1000}, "bootstrapImage": "registry.example.net/seid:v5"},
+        "signingKey": {"secret": {"secretName": "signing"}},
+        "nodeKey": {"secret": {"secretName": "p2p"}},
+        "operatorKeyring": {"secret": {
+            "secretName": "keyring", "passphraseSecretRef": {"secretName": "passphrase", "key": "word"},
+        }},
+    }}));
+    let addresses: Vec<_> = (0..100).map(|i| format!("{i:040x}@peer-{i}.example.net:26656")).collect();
+    node.spec.peers = serde_json::from_value(json!([{"static": {"addresses": addresses}}])).ok();
+    node.spec.overrides = Some((0..100).map(|i| (format!("section.key-{i}"), "v".repeat(100))).collect());
+    let mut scene = story::fresh(node);
+    assert!(scene.commit(), "it gets a plan");
+    let plan = scene.node.status.plan.as_mut().expect("it");
+    assert!(plan.tasks.len() > 20, "{} tasks", plan.tasks.len());
+    plan.tasks.iter_mut().for_each(|task| task.error = Some("e".repeat(2048)));
+    for condition in &mut scene.node.status.conditions {
+        condition.message = "m".repeat(2048);
+    }
+    let size = serde_json::to_vec(&scene.node).expect("a node is JSON").len();
+    // Of the 1.5 MiB that the API server stores.
+    assert!(size < 256 * 1024, "{size} bytes");
 }
 
 fn kind(effect: &Effect) -> String {
