@@ -361,7 +361,9 @@ fn v2_a_pod_that_a_removed_job_has_left_is_told_of_at_once() {
     scene.now = noon.checked_add(Duration::from_secs(45)).expect("a time");
     assert!(scene.commit(), "the first mark of the wait for the task");
     if let Seen::Present(pods) = &mut scene.observed.pods {
-        pods.iter_mut().for_each(|pod| pod.metadata.owner_references = None);
+        for pod in pods {
+            pod.metadata.owner_references = None;
+        }
     }
     scene.observed.job = Seen::Absent;
     scene.observed.service = Seen::Absent;

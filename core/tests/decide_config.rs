@@ -175,8 +175,9 @@ fn invariant_7_the_users_overrides_win_in_each_config_write() {
         node.spec.overrides = Some(mine.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
         if let Some(submit) = submitted(&story::at_task(node.clone(), &TaskType::ConfigApply)) {
             let params = submit.params.unwrap_or_default();
-            mine.iter()
-                .for_each(|(key, value)| assert_eq!(params["overrides"][key], *value, "{name}: {key}"));
+            for (key, value) in mine {
+                assert_eq!(params["overrides"][key], value, "{name}: {key}");
+            }
             applied += 1;
         }
         let mut scene = story::running(node);
