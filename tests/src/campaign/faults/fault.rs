@@ -122,6 +122,11 @@ impl FaultKind {
         matches!(self, Self::Amnesia)
     }
 
+    /// Whether a task may begin before the one that it needs has ended: then it fails, and runs again or ends the plan.
+    pub(super) fn misleads(self) -> bool {
+        self == Self::Lie
+    }
+
     /// Whether a task may run again that has failed: what comes late, or is asked for by an old answer, can't be told from a
     /// wish to try again, and the sidecar takes no guard.
     pub(super) fn runs_again(self) -> bool {

@@ -164,12 +164,15 @@ fn is_picked(options: &Options, name: &str) -> bool {
 fn judge(case: &Case<'_>, played: &Played, took: Duration, tallies: &Mutex<BTreeMap<String, Tally>>) {
     let mut wrong = played.wrong.clone();
     if wrong.is_empty() {
-        wrong.extend(end::differences(&case.well.end, &played.end, case.fault.kind.forgets()));
+        let misled = case.fault.kind.misleads();
+        if !(misled && played.has_failed) {
+            wrong.extend(end::differences(&case.well.end, &played.end, case.fault.kind.forgets()));
+        }
         for (deed, times) in played.deeds.iter().filter(|_| case.life.is_exact) {
             let well = case.well.deeds.get(deed).copied().unwrap_or_default();
             let is_run = deed.starts_with("run");
             let again = usize::from(is_run && case.fault.kind.runs_again() && case.life.has_failures());
-            if *times > well + again && !(case.fault.kind.forgets() && is_run) {
+            if *times > well + again && !((case.fault.kind.forgets() || misled) && is_run) {
                 wrong.push(format!("{deed} {times} times, not {well}"));
             }
         }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use seinode_core::api::{SeiNode, mode};
+use seinode_core::api::condition;
+use seinode_core::api::{ConditionStatus, ConditionType, SeiNode, mode};
 use seinode_core::ident::NodeKey;
 use seinode_core::platform;
 use seinode_operator::live::RegistrySource;
@@ -34,6 +35,8 @@ pub(super) struct Played {
     pub(super) events: usize,
     /// Whether the fault came about.
     pub(super) has_happened: bool,
+    /// Whether it ended early, with a plan that has failed and says why.
+    pub(super) has_failed: bool,
     /// What is wrong whatever the fault was.
     pub(super) wrong: Vec<String>,
 }
@@ -100,7 +103,7 @@ impl Stage {
         {
             let mut first = stage.operator(FIRST);
             let mut second: Option<Operator> = None;
-            let story = stage.tell(life);
+            let story = stage.tell(life, fault);
             tokio::pin!(story);
             let stuck = loop {
                 tokio::select! {
@@ -157,7 +160,7 @@ impl Stage {
     }
 
     /// Acts, and waits for what has to come of each. Answers what did not.
-    async fn tell(&self, life: &Life) -> Option<String> {
+    async fn tell(&self, life: &Life, fault: Option<Fault>) -> Option<String> {
         for Turn { node, act, goal } in (life.acts)() {
             let Some(cast) = self.nodes.get(node) else { return Some(format!("there is no node {node}")) };
             if let Err(error) = self.act(&act, cast).await {
@@ -174,6 +177,9 @@ impl Stage {
                 }
             };
             if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+                if fault.is_some_and(|f| f.kind.misleads()) && self.plan_has_failed(&cast.key) {
+                    break;
+                }
                 let status = self.pretend.node(&cast.key).map(|n| end::of_node(&n));
                 return Some(format!("{goal:?} is not reached after {act:?}: {}", json!(status)));
             }
@@ -182,6 +188,13 @@ impl Stage {
         self.mischief.judge.quiet();
         tokio::time::sleep(QUIET).await;
         None
+    }
+
+    fn plan_has_failed(&self, key: &NodeKey) -> bool {
+        self.pretend.node(key).is_some_and(|node| {
+            let failed = condition::find(&node.status.conditions, &ConditionType::PlanFailed);
+            failed.is_some_and(|c| c.status == ConditionStatus::True && !c.message.is_empty())
+        })
     }
 
     async fn act(&self, act: &Act, cast: &Cast) -> Result<(), String> {
@@ -263,6 +276,7 @@ impl Stage {
         played.places = self.mischief.places();
         played.events = self.mischief.events();
         played.has_happened = self.mischief.has_happened();
+        played.has_failed = self.nodes.iter().any(|node| self.plan_has_failed(&node.key));
         let journals = self.nodes.iter().map(|node| self.pretend.kubelet.director("default", &node.key.name));
         let entries = journals.flat_map(|director| director.journal());
         for entry in entries.filter(|entry| entry.event == Event::Started) {
