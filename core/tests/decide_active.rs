@@ -2,13 +2,16 @@
 #![cfg(feature = "testkit")]
 #![allow(clippy::panic, reason = "a test that is wrong stops")]
 
+use std::time::Duration;
+
 use seinode_core::Decision;
 use seinode_core::api::condition::Condition;
 use seinode_core::api::status::StoredPlan;
-use seinode_core::api::{ConditionType, NodePhase, PlanPhase, TaskStatus, TaskType};
+use seinode_core::api::{ConditionType, NodePhase, PlanPhase, Stamp, TaskStatus, TaskType};
 use seinode_core::decision::Rest;
+use seinode_core::effect::{Fault, Op, Outcome};
 use seinode_core::ident::TaskId;
-use seinode_core::testkit::{Scene, digest, node, object, story};
+use seinode_core::testkit::{Scene, digest, law, node, object, story};
 use seinode_core::world::{Seen, SidecarTaskStatus, Topic};
 use serde_json::json;
 
@@ -223,4 +226,57 @@ fn a_new_plan_is_stored_before_it_is_found_broken() {
     let replaced = plan(&stored);
     assert_eq!(types(replaced.as_ref()), ["mark-ready"]);
     assert_ne!(replaced.map(|p| p.id), wanted.map(|p| p.id));
+}
+
+/// The sidecar refuses the withdrawal that has to come before a new plan, again and again.
+#[test]
+fn l05_a_withdrawal_that_is_refused_is_told_of_and_not_written_in_each_pass() {
+    for serves in [true, false] {
+        let mut scene = updating("registry.example.net/seid:v7");
+        let tasks = scene.node.status.plan.iter_mut().flat_map(|p| &mut p.tasks);
+        for task in tasks {
+            if task.task_type != TaskType::ConfigPatch {
+                task.status = TaskStatus::Complete;
+                continue;
+            }
+            task.submitted_at = Some(Stamp::of(scene.now));
+            let (params, kind) = (Some(task.params.clone()), &task.task_type);
+            let record = story::record(&task.id, kind, params, SidecarTaskStatus::Running, scene.now);
+            scene.observed.sidecar_tasks = Seen::Present([(TaskId::new(&task.id), record)].into());
+            break;
+        }
+        if let (false, Seen::Present(pods)) = (serves, &mut scene.observed.pods) {
+            for condition in pods.iter_mut().flat_map(|p| p.status.iter_mut()).flat_map(|s| &mut s.conditions)
+            {
+                condition.iter_mut().filter(|c| c.type_ == "Ready").for_each(|c| c.status = "False".into());
+            }
+        }
+        scene.edit(|node| node.spec.image = "registry.example.net/seid:v8".into());
+        let (mut writes, mut asked) = (0, 0);
+        for second in 0..60 {
+            scene.now = scene.now.checked_add(Duration::from_secs(2)).expect("a time");
+            scene.observed.looked.clear();
+            scene.observed.outcomes.clear();
+            for _ in 0..4 {
+                let Some(decision) = scene.settle() else { panic!("the same look again") };
+                let before = scene.node.clone();
+                if let Decision::Commit(commit) = &decision {
+                    writes += 1;
+                    let write = commit.write().clone();
+                    scene.store(&write);
+                }
+                let withdrawn = law::effects(decision, &before)
+                    .into_iter()
+                    .find_map(|effect| matches!(effect.op, Op::Withdraw(_)).then_some(effect.id));
+                let Some(effect) = withdrawn else { continue };
+                asked += 1;
+                let result = Err(Fault::Transient("answered 403".into()));
+                scene.observed.outcomes = vec![Outcome { effect, result }];
+            }
+            assert!(writes < 8, "{writes} writes after {second} passes");
+        }
+        let ready = digest::condition(&scene, &ConditionType::Ready).expect("it is there");
+        assert!(ready.message.contains("could not be cancelled: "), "{ready:?}");
+        assert!(asked > 50, "it is asked {asked} times");
+    }
 }
