@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use http::{StatusCode, Uri};
 use seinode_core::api::condition::{self, ConditionStatus, ConditionType};
 use seinode_core::api::{SeiNode, StoredPlan, mode};
 use seinode_core::decision::{Rest, StatusWrite};
@@ -75,7 +76,10 @@ impl Judge {
     /// An operator is about to write.
     pub fn before(&self, request: &Request) {
         let found = self.find(request);
-        self.state().before.push((request.client.clone(), request.line.clone(), found));
+        let mut state = self.state();
+        // One that was lost on its way is never heard of again.
+        state.before.retain(|(client, line, _)| *client != request.client || *line != request.line);
+        state.before.push((request.client.clone(), request.line.clone(), found));
     }
 
     /// It has written, or was refused.
@@ -104,10 +108,13 @@ impl Judge {
         written
     }
 
-    /// A sidecar has answered a submission or withdrawal; `started`: it has begun a run for it.
-    pub fn asked(&self, client: &str, namespace: &str, node: &str, started: bool) {
-        let place = (client.to_owned(), namespace.to_owned(), node.to_owned());
-        self.state().latest.insert(place, Written { changed: started, ..Written::default() });
+    /// A sidecar has answered a write that was sent to this address; only a submission that begins a run changes anything.
+    pub fn asked(&self, client: &str, address: &Uri, answer: Option<StatusCode>) {
+        let mut host = address.host().unwrap_or_default().split('.').skip(1).map(str::to_owned);
+        let (node, namespace) = (host.next().unwrap_or_default(), host.next().unwrap_or_default());
+        let changed = answer == Some(StatusCode::CREATED);
+        let written = Written { changed, ..Written::default() };
+        self.state().latest.insert((client.to_owned(), namespace, node), written);
     }
 
     /// Nothing is new from here on.
@@ -117,7 +124,7 @@ impl Judge {
         }
     }
 
-    /// From now on tasks may be submitted again: a sidecar forgets them, or tells nothing of them.
+    /// In this play tasks may be submitted again: a sidecar forgets them, or tells nothing of them.
     pub fn forgive_submits(&self) {
         self.state().submits_again = true;
     }

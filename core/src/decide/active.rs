@@ -122,6 +122,7 @@ fn replace(world: World<'_>, mut draft: StatusDraft<'_>, plan: &StoredPlan, brok
         Rest::Do(effect) => {
             // How far the plan came is stored before what shows it is removed.
             draft.insist();
+            advance::keep_shown(world, &mut draft);
             return settle(draft, vec![effect], decision::Rest::new(NOW, Vec::new()));
         }
         Rest::Wait(why, wake) => {

@@ -248,13 +248,24 @@ fn note_progress(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn,
     note(world, draft, why, since, false);
 }
 
-/// Shows what the replacement of a plan waits for: as a wait of its current task, and at once where the object tells of
-/// something else.
+/// Shows what the replacement of a plan waits for: as a wait of its current task, and at once where a node that does not
+/// serve tells of the task.
 pub(crate) fn note_replacing(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn) {
-    if let Some((_, task)) = current(draft.status()) {
+    if let Some((index, task)) = current(draft.status()) {
         let since = turn_since(world, draft.status(), &task);
+        draft.turn(index, since);
         let shown = condition::find(&world.node.status.conditions, &ConditionType::Ready);
-        note(world, draft, why, since, shown.is_none_or(|ready| ready.reason != why.reason()));
+        let known = [why.reason(), "ReplacingPlan", "Bootstrapping", "NotObserved"];
+        note(world, draft, why, since, shown.is_none_or(|ready| !known.contains(&ready.reason.as_str())));
+    }
+}
+
+/// Before a plan is replaced something is done: what was shown of the wait for it stays.
+pub(crate) fn keep_shown(world: World<'_>, draft: &mut StatusDraft<'_>) {
+    let stored = condition::find(&world.node.status.conditions, &ConditionType::Ready);
+    let status = draft.find(&ConditionType::Ready).map(|c| c.status.clone());
+    if let Some(shown) = stored.filter(|c| Some(&c.status) == status.as_ref()) {
+        draft.condition(ConditionType::Ready, shown.status.clone(), &shown.reason, &shown.message);
     }
 }
 
@@ -268,16 +279,13 @@ fn note(world: World<'_>, draft: &mut StatusDraft<'_>, why: &WaitingOn, since: T
     let turn = draft.status().plan.as_ref().and_then(current);
     let known = world.node.status.plan.iter().flat_map(|p| &p.tasks).find(|t| Some(&t.id) == turn.as_ref());
     let is_stored = known.is_some_and(|t| t.submitted_at.is_some());
-    let serves = draft.find(&ConditionType::Ready).is_some_and(|c| c.status == ConditionStatus::True);
-    let is_shown = |c: &&Condition| is_stored && c.message.ends_with(&suffix) && (serves || !anew);
-    if let Some(shown) = stored.filter(is_shown) {
+    let serving = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::True);
+    let is_shown = |c: &Condition| c.message.ends_with(&suffix) && (serving.is_some() || !anew);
+    if is_stored && stored.is_some_and(is_shown) {
         // It stays as it is, also where another rule has said something else of it in this pass.
-        if draft.find(&ConditionType::Ready).is_some_and(|c| c.status == shown.status) {
-            draft.condition(ConditionType::Ready, shown.status.clone(), &shown.reason, &shown.message);
-        }
+        keep_shown(world, draft);
         return;
     }
-    let serving = draft.find(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::True);
     let (status, reason) = match serving {
         // A node that serves stays Ready while a plan waits; the message tells.
         Some(ready) => (ConditionStatus::True, ready.reason.clone()),

@@ -105,7 +105,8 @@ fn created(effect: &Effect) -> Option<ObjectRef> {
 }
 
 fn deletes(step: &Step, wanted: &ObjectRef) -> bool {
-    let Step::Performed { effect, changed: true } = step else { return false };
+    // Also where its answer was lost.
+    let Step::Performed { effect, .. } = step else { return false };
     matches!(&effect.op, Op::Delete { target, .. } if target == wanted)
 }
 
@@ -118,6 +119,8 @@ fn guard(effect: &Effect) -> String {
         Op::Delete { uid, .. } => uid.to_string(),
         Op::Finalizer { version, .. } => version.to_string(),
         Op::Workflow(write) => write.version.to_string(),
-        Op::Announce(_) | Op::Submit(_) | Op::Withdraw(_) => String::new(),
+        // A bootstrap that is kept ready has a task of its own for each process.
+        Op::Submit(submit) => submit.id.to_string(),
+        Op::Announce(_) | Op::Withdraw(_) => String::new(),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request as HttpRequest, StatusCode};
+use http::{Method, Request as HttpRequest, Response as HttpResponse};
 use http_body_util::{BodyExt, Full};
 use k8s_openapi::jiff::Timestamp;
 use seinode_core::api::{ConditionType, FINALIZER, SeiNode, SeiNodeStatus, TaskStatus};
@@ -345,8 +345,8 @@ pub(super) fn listening(book: Arc<Book>, judge: Arc<Judge>, who: &str, transport
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            let mut host = parts.uri.host().unwrap_or_default().split('.').skip(1).map(str::to_owned);
-            let (node, namespace) = (host.next().unwrap_or_default(), host.next().unwrap_or_default());
+            let address = parts.uri.clone();
+            let node = address.host().and_then(|h| h.split('.').nth(1)).unwrap_or_default();
             let what = match parts.method {
                 Method::POST => {
                     let task: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -359,12 +359,7 @@ pub(super) fn listening(book: Arc<Book>, judge: Arc<Judge>, who: &str, transport
             let mut transport = transport;
             let answer = transport.ready().await?.call(HttpRequest::from_parts(parts, Full::new(body))).await;
             if let Some(what) = pending.what.take() {
-                judge.asked(
-                    &who,
-                    &namespace,
-                    &node,
-                    answer.as_ref().is_ok_and(|a| a.status() == StatusCode::CREATED),
-                );
+                judge.asked(&who, &address, answer.as_ref().ok().map(HttpResponse::status));
                 let end = match &answer {
                     Ok(answer) if answer.status().is_success() => String::new(),
                     Ok(answer) => format!(": answered {}", answer.status().as_u16()),

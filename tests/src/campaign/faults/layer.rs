@@ -240,8 +240,7 @@ impl Mischief {
         }
         let is_write = request.method() != Method::GET;
         let line = request.uri().to_string();
-        let mut host = request.uri().host().unwrap_or_default().split('.').skip(1).map(str::to_owned);
-        let (node, namespace) = (host.next().unwrap_or_default(), host.next().unwrap_or_default());
+        let address = request.uri().clone();
         let fault = self.number(Place::Sidecar { is_write });
         let lost = || -> Result<Response<Bytes>, BoxError> { Err("connection reset by peer".into()) };
         let answer = |code: u16, body: &'static str| {
@@ -253,8 +252,7 @@ impl Mischief {
             None => {
                 let answer = inner.oneshot(request).await;
                 if is_write {
-                    let started = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::CREATED);
-                    self.judge.asked(client, &namespace, &node, started);
+                    self.judge.asked(client, &address, answer.as_ref().ok().map(Response::status));
                 }
                 if let (false, Ok(answer)) = (is_write, &answer) {
                     self.remember(&line, answer.body());

@@ -55,6 +55,7 @@ fn then(act: Act, goal: Goal) -> Turn {
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Create,
+    Nothing,
     /// A merge patch.
     Edit(Value),
     Delete,
@@ -167,7 +168,7 @@ pub(super) const ALL: &[Life] = &[
             of(0, Act::Create, Goal::Serves),
             of(1, Act::Create, conflict),
             of(0, Act::Delete, Goal::Gone),
-            of(1, Act::Registry(Some("")), Goal::Serves),
+            of(1, Act::Nothing, Goal::Serves),
         ]
     }),
     life("gate", publisher, || {

@@ -105,23 +105,26 @@ impl Stage {
             let mut second: Option<Operator> = None;
             let story = stage.tell(life, fault);
             tokio::pin!(story);
-            let stuck = loop {
+            let told = loop {
                 tokio::select! {
                     biased;
-                    stuck = &mut story => break stuck,
+                    told = &mut story => break told,
                     () = stage.mischief.crash.notified() => {
                         first.kill().await;
                         tokio::time::sleep(RESTART).await;
                         first = stage.operator(FIRST);
                     }
                     () = stage.mischief.storm.notified() => {
-                        break Some(format!("it comes to no rest: more than {MOST_CALLS} calls"));
+                        break Err(format!("it comes to no rest: more than {MOST_CALLS} calls"));
                     }
                     () = stage.mischief.second.notified() => second = Some(stage.operator(SECOND)),
                     () = stage.mischief.relist.notified() => stage.relist().await,
                 }
             };
-            played.wrong.extend(stuck);
+            match told {
+                Ok(has_failed) => played.has_failed = has_failed,
+                Err(stuck) => played.wrong.push(stuck),
+            }
             first.kill().await;
             if let Some(second) = second {
                 second.kill().await;
@@ -159,13 +162,14 @@ impl Stage {
         self.mischief.cut_all(false);
     }
 
-    /// Acts, and waits for what has to come of each. Answers what did not.
-    async fn tell(&self, life: &Life, fault: Option<Fault>) -> Option<String> {
+    /// Acts, and waits for what has to come of each: an error is what did not. Answers whether it ended early, with a plan that a
+    /// lying sidecar has led astray.
+    async fn tell(&self, life: &Life, fault: Option<Fault>) -> Result<bool, String> {
+        let mut has_failed = false;
         for Turn { node, act, goal } in (life.acts)() {
-            let Some(cast) = self.nodes.get(node) else { return Some(format!("there is no node {node}")) };
-            if let Err(error) = self.act(&act, cast).await {
-                return Some(format!("{act:?} could not be done: {error}"));
-            }
+            let cast = self.nodes.get(node).ok_or(format!("there is no node {node}"))?;
+            let done = self.act(&act, cast).await;
+            done.map_err(|error| format!("{act:?} could not be done: {error}"))?;
             if let Goal::Soon(span) = goal {
                 tokio::time::sleep(span).await;
                 continue;
@@ -178,16 +182,17 @@ impl Stage {
             };
             if tokio::time::timeout(PATIENCE, reached).await.is_err() {
                 if fault.is_some_and(|f| f.kind.misleads()) && self.plan_has_failed(&cast.key) {
+                    has_failed = true;
                     break;
                 }
                 let status = self.pretend.node(&cast.key).map(|n| end::of_node(&n));
-                return Some(format!("{goal:?} is not reached after {act:?}: {}", json!(status)));
+                return Err(format!("{goal:?} is not reached after {act:?}: {}", json!(status)));
             }
         }
         tokio::time::sleep(SETTLED).await;
         self.mischief.judge.quiet();
         tokio::time::sleep(QUIET).await;
-        None
+        Ok(has_failed)
     }
 
     fn plan_has_failed(&self, key: &NodeKey) -> bool {
@@ -226,6 +231,7 @@ impl Stage {
                 let Some(pod) = self.begins_with(Kind::Pod, name) else { return Ok(()) };
                 return self.pretend.kubelet.evict("default", &pod).await.map_err(|error| error.to_string());
             }
+            Act::Nothing => Ok(()),
             Act::Lend => self.lend(name),
             Act::Registry(text) => {
                 let value = text.map(str::to_owned).ok_or("permission denied".to_owned());
@@ -276,7 +282,6 @@ impl Stage {
         played.places = self.mischief.places();
         played.events = self.mischief.events();
         played.has_happened = self.mischief.has_happened();
-        played.has_failed = self.nodes.iter().any(|node| self.plan_has_failed(&node.key));
         let journals = self.nodes.iter().map(|node| self.pretend.kubelet.director("default", &node.key.name));
         let entries = journals.flat_map(|director| director.journal());
         for entry in entries.filter(|entry| entry.event == Event::Started) {
